@@ -278,6 +278,17 @@ export interface Memberships {
   ): () => void
 }
 
+/** Newest values, kept over restarts and handed to whoever subscribes. */
+export interface RetainedValues {
+  /** Those of the topics that a filter takes and the member may read now, by topic, at most 100 a page. */
+  of(
+    app: AppId,
+    member: Member,
+    filter: string,
+    after?: string,
+  ): Promise<{ items: { topic: string; payload: Uint8Array }[]; next?: string }>
+}
+
 /** Told by the transport when a member's session acknowledged entries; positions only ever go up. */
 export interface DeliveryMarks {
   delivered(app: AppId, member: Member, conversation: ConversationId, upTo: Seq): void
