@@ -201,7 +201,7 @@ export interface Random {
   bytes(count: number): Uint8Array
 }
 
-/** Passwords, kept as argon2id. */
+/** Passwords, kept as argon2id. @throws Fault `too-many-requests` with `retryAfterMs`: too many are being worked on. */
 export interface Passwords {
   hash(password: string): Promise<string>
   /** Takes as long for a hash that is absent. */
@@ -221,12 +221,22 @@ export interface Tokens {
   verify(token: string): Claims
 }
 
-/** Counts failures and refuses more of them. */
+/**
+ * What is counted: wrong passwords of an account (`account:{app}/{user}`) and of a network (`guesses:{network}`),
+ * registrations and failed log-ins and CONNECTs of a network (`entrance:{network}`).
+ */
+export type ThrottleKey = `${'account' | 'guesses' | 'entrance'}:${string}`
+/**
+ * Counts attempts and refuses more of them. An attempt is taken before its outcome is known, so that attempts made at
+ * once cannot pass together, and given back when it was no failure.
+ */
 export interface Throttle {
-  /** @throws Fault `too-many-requests` with `retryAfterMs`, when any of the keys has no attempt left. */
-  check(...keys: string[]): Promise<void>
-  failed(...keys: string[]): Promise<void>
-  succeeded(...keys: string[]): Promise<void>
+  /** One attempt of each. @throws Fault `too-many-requests` with `retryAfterMs`, when any has none left; then none is taken. */
+  take(...keys: ThrottleKey[]): Promise<void>
+  /** What `take` took, as if it had not been. */
+  giveBack(...keys: ThrottleKey[]): Promise<void>
+  /** All attempts so far. */
+  forget(...keys: ThrottleKey[]): Promise<void>
 }
 
 // ---- transports ----

@@ -10,7 +10,12 @@ export const DisplayName = z
   .min(1)
   .max(128)
   .refine(text => text.isWellFormed(), 'A name must be well-formed Unicode.')
-export const Password = z.string().min(8).max(256)
+/** Kept to the letter, in no normal form. A lone surrogate has no UTF-8: two passwords would be one. */
+export const Password = z
+  .string()
+  .min(8)
+  .max(256)
+  .refine(text => text.isWellFormed(), 'A password must be well-formed Unicode.')
 
 export const limit = (max: number, standard: number) => z.coerce.number().int().min(1).max(max).default(standard)
 /** Where the page before ended: hand back `next` as it was given. */
