@@ -98,7 +98,10 @@ export const Draft = z.preprocess(
   Typed,
 )
 export type Draft = z.output<typeof Draft>
-export type DraftInput = Omit<z.input<typeof Typed>, 'type'> & { type?: z.input<typeof Typed>['type'] }
+type TypedInput = z.input<typeof Typed>
+type TextInput = Extract<TypedInput, { type: 'text' }>
+/** A draft as a client writes it: the type may be left out of a text. */
+export type DraftInput = TypedInput | (Omit<TextInput, 'type'> & { type?: 'text' })
 
 /** Kinds of entries; more may come, and clients skip those that they do not know. */
 export const EntryKind = z.enum(['message', 'recall', 'edit', 'burn', 'members', 'call', 'alert', 'command', 'result'])
