@@ -1,0 +1,268 @@
+/** The MQTT side: connections come in as streams, and become callers of the rules and readers of the log. */
+import type { Duplex } from 'node:stream'
+import type { Connections, Random, RetainedValues } from '../core/ports.ts'
+import { Fault } from '../protocol/faults.ts'
+import {
+  type AedesBroker,
+  type AedesClient,
+  accepted,
+  attach,
+  type ConnectPacket,
+  type Hooks,
+  type InboundPacket,
+  openAedes,
+  type SubscribePacket,
+  type UnsubscribePacket,
+} from './aedes.ts'
+import type { Connection } from './connection.ts'
+import { ConnectionTable } from './connections.ts'
+import { Delivery } from './delivery.ts'
+import { Entrance, type EntranceNeeds, type EntranceOptions } from './entrance.ts'
+import type { BrokerGauges } from './observer.ts'
+import { refuseConnect } from './refusals.ts'
+import { SessionStore } from './sessions.ts'
+import { subscribe, unsubscribe } from './subscribe.ts'
+import { Upkeep } from './upkeep.ts'
+import { tellWill } from './wills.ts'
+
+export type BrokerOptions = EntranceOptions
+export interface BrokerNeeds extends Omit<EntranceNeeds, 'table' | 'delivery' | 'store' | 'closed'> {
+  retained: RetainedValues
+  random: Random
+}
+
+export interface Broker {
+  /** Takes a connection: a TCP or TLS socket, or the stream of a WebSocket. */
+  handle(stream: Duplex, peer: { address: string }): void
+  connections: Connections
+  gauges(): BrokerGauges
+  /** Ends all connections and writes what their sessions need; new ones are refused. */
+  close(): Promise<void>
+}
+
+export async function createBroker(needs: BrokerNeeds): Promise<Broker> {
+  const broker = new MqttBroker(needs)
+  await broker.open()
+  return broker
+}
+
+interface Arrival {
+  address: string
+  packet?: ConnectPacket
+  connection?: Connection
+  /** Control packets that came behind the CONNECT before it was accepted. */
+  held: InboundPacket[]
+}
+
+const MAX_HELD = 100
+/** Longer than any topic that exists. */
+const MAX_TOPIC = 180
+const OURS: ReadonlySet<string> = new Set(['subscribe', 'unsubscribe', 'puback'])
+
+class MqttBroker implements Broker {
+  readonly connections: ConnectionTable
+  readonly #needs: BrokerNeeds
+  readonly #delivery: Delivery
+  readonly #store: SessionStore
+  readonly #entrance: Entrance
+  readonly #upkeep: Upkeep
+  readonly #arrivals = new WeakMap<AedesClient, Arrival>()
+  #aedes!: AedesBroker
+  #closing = false
+
+  constructor(needs: BrokerNeeds) {
+    this.#needs = needs
+    this.#store = new SessionStore(needs)
+    this.#delivery = new Delivery(needs.log, needs.memberships)
+    this.connections = new ConnectionTable(needs.memberships)
+    this.#upkeep = new Upkeep({ ...needs, table: this.connections, store: this.#store })
+    this.#entrance = new Entrance({
+      ...needs,
+      table: this.connections,
+      delivery: this.#delivery,
+      store: this.#store,
+      closed: connection => this.#closed(connection),
+    })
+  }
+
+  async open(): Promise<void> {
+    await this.#upkeep.recover()
+    this.#aedes = await openAedes(this.#hooks())
+    this.#aedes.on('clientReady', client => this.#ready(client))
+    for (const event of ['clientError', 'connectionError'] as const) this.#aedes.on(event, () => {})
+    this.#aedes.on('error', error => this.#needs.observer.failed('aedes', error))
+    this.#upkeep.start()
+  }
+
+  handle(stream: Duplex, { address }: { address: string }): void {
+    if (this.#closing) {
+      stream.destroy()
+      return
+    }
+    const client = attach(this.#aedes, stream)
+    this.#arrivals.set(client, { address, held: [] })
+    this.#tap(client)
+    stream.on('close', () => {
+      const connection = this.#arrivals.get(client)?.connection
+      if (connection) this.#closed(connection).catch(error => this.#needs.observer.failed('close', error))
+    })
+  }
+
+  gauges(): BrokerGauges {
+    return this.connections.gauges()
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true
+    this.#upkeep.stop()
+    const all = [...this.connections.all()]
+    for (const connection of all) connection.end('shutting-down')
+    await Promise.allSettled(all.map(connection => this.#closed(connection)))
+    this.#delivery.close()
+    await new Promise<void>(resolve => this.#aedes.close(resolve))
+  }
+
+  // ---- hooks: none may throw or reject, for that would end the process ----
+
+  #hooks(): Hooks {
+    return {
+      preConnect: (client, packet, done) => {
+        const arrival = this.#arrivals.get(client)
+        if (arrival) arrival.packet = packet
+        // MQTT 5 lets the server name a client that names itself nothing; 3.1.1 only without a session [MQTT-3.1.3-7].
+        if (packet.clientId === '' && (packet.protocolVersion === 5 || packet.clean)) {
+          packet.clientId = `auto-${Buffer.from(this.#needs.random.bytes(12)).toString('hex')}`
+          if (packet.protocolVersion === 5) client._assignedClientId = packet.clientId
+        }
+        done(null, true)
+      },
+      authenticate: (client, _username, _password, done) => this.#authenticate(client, done),
+      authorizePublish: (client, packet, done) => {
+        const connection = client && this.#arrivals.get(client)?.connection
+        // Wills are told by us, with their permission asked again; nothing else comes without a client.
+        if (connection) connection.publish(packet, () => done(null))
+        else done(new Error('no connection'))
+      },
+      resumed: key => this.#entrance.resumed(key),
+      released: (key, packetId) => this.#released(key, packetId),
+    }
+  }
+
+  #authenticate(client: AedesClient, done: (error: null, ok: boolean) => void): void {
+    const arrival = this.#arrivals.get(client)
+    if (!arrival?.packet) return
+    const { packet } = arrival
+    const assigned =
+      client._assignedClientId !== undefined || packet.protocolVersion === 5 ? packet.clientId : undefined
+    this.#entrance.admit(client, packet, arrival.address).then(
+      connection => {
+        arrival.connection = connection
+        // To Aedes a client is its session: two users with the same client id never meet.
+        client.id = connection.session.key
+        client._assignedClientId = assigned?.startsWith('auto-') ? assigned : undefined
+        accepted(client, this.#aedes)
+        if (client.closed || this.#closing) connection.end('shutting-down')
+        if (client.closed) this.#closed(connection).catch(error => this.#needs.observer.failed('close', error))
+        else done(null, true)
+        for (const held of arrival.held.splice(0)) this.#takes(connection, held)
+      },
+      thrown => {
+        const fault = Fault.from(thrown)
+        if (fault.code === 'internal') this.#needs.observer.failed('connect', fault.cause)
+        this.#needs.observer.connectRefused(fault.code)
+        refuseConnect(client, fault, this.#needs.scheduler)
+      },
+    )
+  }
+
+  #ready(client: AedesClient): void {
+    const connection = this.#arrivals.get(client)?.connection
+    if (!connection) return
+    this.#needs.observer.connected()
+    connection.control(() => connection.session.resume())
+    connection.begin()
+  }
+
+  /** PUBREL. Where the release cannot be written there is no PUBCOMP, and the client sends it again. */
+  async #released(key: string, packetId: number): Promise<void> {
+    const connection = this.connections.ofSession(key)
+    try {
+      await connection?.origins.release(packetId)
+    } catch (thrown) {
+      connection?.end(Fault.from(thrown).code)
+      await new Promise(() => {})
+    }
+  }
+
+  // ---- packets that Aedes does not get ----
+
+  /** SUBSCRIBE, UNSUBSCRIBE and PUBACK are ours: Aedes would merge filters, and keep acknowledgements to itself. */
+  #tap(client: AedesClient): void {
+    const parser = client._parser
+    const [enqueue] = parser.listeners('packet') as ((packet: InboundPacket) => void)[]
+    if (!enqueue) return
+    parser.removeAllListeners('packet')
+    parser.on('packet', (packet: InboundPacket) => {
+      const arrival = this.#arrivals.get(client)
+      const connection = arrival?.connection
+      if (packet.cmd === 'disconnect' && connection) connection.saidGoodbye = true
+      if (connection ? this.#takes(connection, packet) : arrival && this.#holds(client, arrival, packet)) return
+      enqueue.call(parser as never, packet)
+    })
+  }
+
+  #holds(client: AedesClient, { held }: Arrival, packet: InboundPacket): boolean {
+    if (!client.connecting || !OURS.has(packet.cmd)) return false
+    if (held.length >= MAX_HELD) client.conn.destroy()
+    else held.push(packet)
+    return true
+  }
+
+  #takes(connection: Connection, packet: InboundPacket): boolean {
+    const { client } = connection
+    const { topic } = packet
+    if (packet.length > client.broker.maximumPacketSize) return false
+    if (packet.cmd === 'puback') connection.session.pump.acked(packet.messageId ?? 0)
+    else if (packet.cmd === 'subscribe')
+      connection.control(() => subscribe(connection, packet as unknown as SubscribePacket, this.#needs))
+    else if (packet.cmd === 'unsubscribe')
+      connection.control(() => unsubscribe(connection, packet as unknown as UnsubscribePacket))
+    else if (packet.cmd === 'publish' && client.version === 5 && /[+#\0\ufffd]/.test(topic ?? ''))
+      connection.end('no-such-topic')
+    else {
+      // Aedes ends a connection for a topic of more than 100 levels; shortened, it is refused like any that does not exist.
+      if (topic !== undefined && topic.length > MAX_TOPIC) packet.topic = topic.split('/', 20).join('/')
+      return false
+    }
+    if (client._keepaliveInterval > 0) client._keepaliveTimer?.refresh()
+    return true
+  }
+
+  // ---- end of a connection ----
+
+  #closed(connection: Connection): Promise<void> {
+    connection.closing ??= this.#leave(connection)
+    return connection.closing
+  }
+
+  /** What was under way is settled and written before anyone else may have the session. */
+  async #leave(connection: Connection): Promise<void> {
+    const { observer, scheduler, run } = this.#needs
+    const { client, session, ingress, origins } = connection
+    session.pump.close()
+    await ingress.idle()
+    try {
+      if (connection.saidGoodbye) await origins.clear()
+      const will = client._disconnected ? undefined : session.will
+      const expirySeconds = client.version === 5 ? client.sessionExpiryInterval : session.expirySeconds
+      const delayMs = Math.min(will?.delayMs ?? 0, expirySeconds * 1000)
+      const now = will !== undefined && delayMs === 0 && !this.#closing
+      if (now) await tellWill(run, session.row, will)
+      const willAt = will && !now ? scheduler.now() + Math.max(delayMs, this.#closing ? Upkeep.GRACE_MS : 0) : undefined
+      await session.close({ expirySeconds, willAt })
+    } finally {
+      this.connections.delete(connection)
+      if (client.connected || client.closed) observer.disconnected()
+    }
+  }
+}

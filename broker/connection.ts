@@ -1,0 +1,232 @@
+/** One MQTT connection: a session, what it publishes, and the socket between them. */
+import type { Known } from '../core/caller.ts'
+import type { Scheduler } from '../core/ports.ts'
+import { Fault, type FaultCode } from '../protocol/faults.ts'
+import type { EpochMs } from '../protocol/ids.ts'
+import type { AedesClient, PublishPacket } from './aedes.ts'
+import { refused } from './answers.ts'
+import type { InboundPublish, Ingress } from './ingress.ts'
+import type { BrokerObserver } from './observer.ts'
+import type { Origins } from './origins.ts'
+import type { Outlet } from './sender.ts'
+import type { Session } from './session.ts'
+import { cork, type OutboundPublish, publishSize, refusingAck, writePublish } from './wire.ts'
+
+export interface ConnectionLimits {
+  /** Nothing is written while the socket holds more than this. */
+  windowBytes: number
+  /** Publishes a second that are read at full speed. */
+  publishesPerSecond: number
+  /** A publish without an outcome for so long ends its connection: it is unknown whether it is stored. */
+  answerMs: number
+  /** A connection that takes no byte for so long is closed. */
+  stalledMs: number
+}
+
+interface Needs {
+  client: AedesClient
+  caller: Known
+  limits: ConnectionLimits
+  scheduler: Scheduler
+  observer: BrokerObserver
+}
+
+/** Control packets that wait for their turn. */
+const MAX_CONTROL = 100
+
+export class Connection implements Outlet {
+  readonly client: AedesClient
+  readonly caller: Known
+  readonly #needs: Needs
+  session!: Session
+  ingress!: Ingress
+  origins!: Origins
+  /** The client sent DISCONNECT: it has nothing left to repeat. */
+  saidGoodbye = false
+  /** Settled when nothing of this connection is under way or unwritten any more. */
+  closing: Promise<void> | undefined
+  #control: Promise<void>
+  #controls = 0
+  #begin: (() => void) | undefined
+  #written = 0
+  #taken = 0
+  #takenAt: EpochMs
+  #second = 0
+  #published = 0
+  #ended = false
+
+  constructor(needs: Needs) {
+    this.#needs = needs
+    this.client = needs.client
+    this.caller = needs.caller
+    this.#takenAt = needs.scheduler.now()
+    this.#control = new Promise(resolve => {
+      this.#begin = resolve
+    })
+    this.client.conn.on('drain', () => this.session.pump.drained())
+  }
+
+  get version(): number {
+    return this.client.version
+  }
+  get open(): boolean {
+    return !this.#ended && !this.client.closed
+  }
+
+  // ---- outlet of the pump ----
+
+  get writable(): boolean {
+    return this.open && this.client.conn.writableLength <= this.#needs.limits.windowBytes
+  }
+  size(packet: OutboundPublish): number {
+    return publishSize(packet, this.version)
+  }
+  write(packet: OutboundPublish): void {
+    if (!this.open) return
+    this.#written += packet.payload.length
+    writePublish(this.client.conn, packet, this.version)
+  }
+  writeRaw(bytes: Buffer): void {
+    if (!this.open) return
+    cork(this.client.conn)
+    this.client.conn.write(bytes)
+  }
+
+  // ---- what the client sends ----
+
+  /** The CONNACK is out: control packets that came with the CONNECT may go on. */
+  begin(): void {
+    this.#begin?.()
+  }
+
+  /** One SUBSCRIBE or UNSUBSCRIBE at a time, in order. A fault ends the connection. */
+  control(work: () => Promise<void>): void {
+    if (++this.#controls > MAX_CONTROL) {
+      this.end('too-many-requests')
+      return
+    }
+    this.#control = this.#control.then(async () => {
+      try {
+        if (this.open) await work()
+      } catch (thrown) {
+        const fault = Fault.from(thrown)
+        if (fault.code === 'internal') this.#needs.observer.failed('control', fault.cause)
+        this.end(fault.code)
+      } finally {
+        this.#controls--
+      }
+    })
+  }
+
+  publish(packet: PublishPacket, done: () => void): void {
+    this.#slowDown()
+    const publish = inbound(packet)
+    this.ingress.publish(publish, fault => {
+      if (!this.open) return
+      if (!fault) this.#acknowledge(done)
+      else if (fault.row.final) this.#refuse(publish, packet, fault, done)
+      else this.#unknown(publish, fault, done)
+    })
+  }
+
+  /** Aedes writes the acknowledgement when told. */
+  #acknowledge(done: () => void): void {
+    cork(this.client.conn)
+    done()
+  }
+
+  /** For good: taken off the client's hands, by reason code (MQTT 5) or by an event beside the PUBACK. */
+  #refuse(publish: InboundPublish, packet: PublishPacket, fault: Fault, done: () => void): void {
+    this.#needs.observer.publishRefused(fault.code)
+    const { qos, packetId } = publish
+    if (this.version === 5 && qos > 0) {
+      const says = this.client._requestProblemInformation ? `${fault.code}: ${fault.message}` : undefined
+      this.writeRaw(refusingAck(qos as 1 | 2, packetId, fault.row.puback ?? 0x83, says))
+      // To Aedes it is now a publish that has no acknowledgement.
+      packet.qos = 0
+    } else {
+      refused(this.session, { topic: publish.topic, clientMessageId: clientMessageIdOf(publish) }, fault)
+    }
+    this.#acknowledge(done)
+  }
+
+  /** Temporary, or its outcome is unknown: never acknowledged, so that the client sends it again. */
+  #unknown(publish: InboundPublish, fault: Fault, done: () => void): void {
+    this.#needs.observer.publishRefused(fault.code)
+    if (fault.code === 'internal') this.#needs.observer.failed('publish', fault.cause)
+    if (publish.qos > 0) {
+      this.end(fault.code)
+      return
+    }
+    refused(this.session, { topic: publish.topic, clientMessageId: clientMessageIdOf(publish) }, fault)
+    done()
+  }
+
+  /** Who publishes faster than the limit is read more slowly, not refused. */
+  #slowDown(): void {
+    const { scheduler, limits } = this.#needs
+    const second = Math.floor(scheduler.now() / 1000)
+    if (second !== this.#second) {
+      this.#second = second
+      this.#published = 0
+    }
+    if (++this.#published !== limits.publishesPerSecond) return
+    this.client.pause()
+    scheduler.after((second + 1) * 1000 - scheduler.now(), () => this.open && this.client.resume())
+  }
+
+  // ---- end ----
+
+  /** Ends the connection; MQTT 5 is told why. */
+  end(code: FaultCode): void {
+    if (!this.open) return
+    this.#ended = true
+    this.#needs.observer.connectionEnded(code)
+    const fault = new Fault(code)
+    if (this.version !== 5 || !this.client.connected) {
+      this.client.close()
+      return
+    }
+    const reasonCode = fault.row.disconnect ?? 0x80
+    this.client.disconnect({ reasonCode, properties: { reasonString: `${code}: ${fault.message}` } })
+    // A reader that takes nothing would not take the DISCONNECT either.
+    this.#needs.scheduler.after(1_000, () => this.client.conn.destroy())
+  }
+
+  /** What must be looked at every second. */
+  sweep(now: EpochMs): void {
+    const { limits } = this.#needs
+    if (this.caller.expiresAt !== undefined && this.caller.expiresAt <= now) this.end('token-expired')
+    else if (this.ingress.waitedMs(now) > limits.answerMs) this.end('log-unavailable')
+    const taken = this.#written - this.client.conn.writableLength
+    if (this.client.conn.writableLength === 0 || taken > this.#taken) {
+      this.#taken = taken
+      this.#takenAt = now
+    } else if (now - this.#takenAt > limits.stalledMs) this.end('reader-stalled')
+  }
+}
+
+function inbound(packet: PublishPacket): InboundPublish {
+  const { topic, payload, qos, dup, retain, messageId, properties } = packet
+  return {
+    topic,
+    payload: typeof payload === 'string' ? Buffer.from(payload) : payload,
+    qos,
+    packetId: messageId ?? 0,
+    dup,
+    retain,
+    responseTopic: properties?.responseTopic,
+    correlationData: properties?.correlationData,
+  }
+}
+
+/** As well as it can be told from a payload that was refused. */
+function clientMessageIdOf({ payload }: InboundPublish): string | undefined {
+  if (payload.length > 512 * 1024) return undefined
+  try {
+    const { clientMessageId } = JSON.parse(Buffer.from(payload).toString()) as { clientMessageId?: unknown }
+    return typeof clientMessageId === 'string' && clientMessageId.length <= 64 ? clientMessageId : undefined
+  } catch {
+    return undefined
+  }
+}

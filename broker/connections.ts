@@ -1,0 +1,115 @@
+/** Everyone who is connected here: found by session, told of live events, and ended when they may no longer stay. */
+import type { Connections, Memberships } from '../core/ports.ts'
+import type { FaultCode } from '../protocol/faults.ts'
+import { type AppId, type ConversationId, type DeviceId, type Member, ofDevice } from '../protocol/ids.ts'
+import { matchTopic, topic } from '../protocol/topics.ts'
+import type { Connection } from './connection.ts'
+import type { BrokerGauges } from './observer.ts'
+
+export class ConnectionTable implements Connections {
+  readonly #memberships: Pick<Memberships, 'get'>
+  readonly #bySession = new Map<string, Connection>()
+  readonly #byMember = new Map<string, Set<Connection>>()
+
+  constructor(memberships: Pick<Memberships, 'get'>) {
+    this.#memberships = memberships
+  }
+
+  get size(): number {
+    return this.#bySession.size
+  }
+  all(): Iterable<Connection> {
+    return this.#bySession.values()
+  }
+  ofSession(key: string): Connection | undefined {
+    return this.#bySession.get(key)
+  }
+  countOf(app: AppId, member: Member): number {
+    return this.#byMember.get(`${app}/${member}`)?.size ?? 0
+  }
+
+  add(connection: Connection): void {
+    const { app, member } = connection.caller
+    this.#bySession.set(connection.session.key, connection)
+    const all = this.#byMember.get(`${app}/${member}`)
+    if (all) all.add(connection)
+    else this.#byMember.set(`${app}/${member}`, new Set([connection]))
+  }
+
+  delete(connection: Connection): void {
+    const { app, member } = connection.caller
+    if (this.#bySession.get(connection.session.key) === connection) this.#bySession.delete(connection.session.key)
+    const all = this.#byMember.get(`${app}/${member}`)
+    if (all?.delete(connection) && all.size === 0) this.#byMember.delete(`${app}/${member}`)
+  }
+
+  tell(app: AppId, member: Member, event: object): void {
+    const connections = this.#byMember.get(`${app}/${member}`)
+    if (!connections) return
+    const name = topic('live', app, member)
+    const payload = Buffer.from(JSON.stringify(event))
+    for (const { session } of connections) {
+      const route = session.filters.of(name)
+      if (route)
+        session.pump.tell({
+          topic: route.topic,
+          payload,
+          qos: 0,
+          packetId: 0,
+          dup: false,
+          retain: false,
+          subscriptionIds: route.subscriptionIds,
+        })
+    }
+  }
+
+  /** To those subscribed, as far as they may read it now. RETAIN is set for who asked for it as published [MQTT-3.3.1-12]. */
+  retained(app: AppId, name: string, payload: Uint8Array): void {
+    const device = matchTopic(name)?.subject
+    if (device === undefined) return
+    const conversation = ofDevice(device as DeviceId)
+    for (const connection of this.#bySession.values()) {
+      const { session, caller } = connection
+      if (caller.app !== app || !session.filters.takesRetained) continue
+      const route = session.filters.of(name)
+      if (!route) continue
+      const { qos, subscriptionIds, retainAsPublished } = route
+      this.#mayRead(app, caller.member, conversation).then(may => {
+        if (may)
+          session.pump.tell({
+            topic: route.topic,
+            payload,
+            qos,
+            packetId: 0,
+            dup: false,
+            retain: retainAsPublished,
+            subscriptionIds,
+          })
+      })
+    }
+  }
+
+  async #mayRead(app: AppId, member: Member, conversation: ConversationId): Promise<boolean> {
+    // A value that cannot be permitted now is not sent; the next one may be.
+    return this.#memberships.get(app, member, conversation).then(
+      membership => membership !== undefined,
+      () => false,
+    )
+  }
+
+  end(app: AppId, member: Member, code: FaultCode, grant?: string): void {
+    for (const connection of [...(this.#byMember.get(`${app}/${member}`) ?? [])]) {
+      if (grant === undefined || connection.caller.grant === grant) connection.end(code)
+    }
+  }
+
+  gauges(): BrokerGauges {
+    const gauges = { connections: this.size, behind: 0, inFlight: 0, unanswered: 0 }
+    for (const { session, ingress } of this.#bySession.values()) {
+      gauges.behind += session.pump.behindCount
+      gauges.inFlight += session.pump.inFlightCount
+      gauges.unanswered += ingress.unanswered
+    }
+    return gauges
+  }
+}

@@ -1,0 +1,167 @@
+/** CONNECT: who it is, which session it goes on with, and what becomes of that session's connection before. */
+import type { Known } from '../core/caller.ts'
+import type { DeliveryMarks, Gatekeeper, Memberships, MessageLog, Records, Scheduler } from '../core/ports.ts'
+import type { Run } from '../core/run.ts'
+import { Fault } from '../protocol/faults.ts'
+import { matchTopic, TOPICS } from '../protocol/topics.ts'
+import { grantsWill } from './access.ts'
+import type { AedesClient, ConnectPacket } from './aedes.ts'
+import { Connection, type ConnectionLimits } from './connection.ts'
+import type { ConnectionTable } from './connections.ts'
+import type { Delivery } from './delivery.ts'
+import { Ingress } from './ingress.ts'
+import type { BrokerObserver } from './observer.ts'
+import { Origins } from './origins.ts'
+import { Session } from './session.ts'
+import { type Opened, type SessionId, type SessionStore, type StoredWill, sessionKey } from './sessions.ts'
+
+export interface EntranceOptions extends ConnectionLimits {
+  windowMessages: number
+  connectionsPerUser: number
+  /** Of a session of MQTT 3.1.1, which has no expiry of its own. */
+  sessionExpirySeconds: number
+}
+
+export interface EntranceNeeds {
+  run: Run
+  gatekeeper: Gatekeeper
+  memberships: Memberships
+  marks: DeliveryMarks
+  log: MessageLog
+  records: Records
+  scheduler: Scheduler
+  observer: BrokerObserver
+  options: EntranceOptions
+  table: ConnectionTable
+  delivery: Delivery
+  store: SessionStore
+  /** Called when the socket of an accepted connection is gone. */
+  closed(connection: Connection): Promise<void>
+}
+
+const MAX_CLIENT_ID_BYTES = 256
+
+export class Entrance {
+  readonly #needs: EntranceNeeds
+  /** CONNECTs of one session, one after the other. */
+  readonly #turns = new Map<string, Promise<unknown>>()
+  /** Sessions whose CONNACK says that they go on. */
+  readonly #resumed = new Set<string>()
+
+  constructor(needs: EntranceNeeds) {
+    this.#needs = needs
+  }
+
+  /** For Session Present, asked once for each CONNECT. */
+  resumed(key: string): boolean {
+    return this.#resumed.delete(key)
+  }
+
+  /** @throws Fault: the CONNECT is refused with its code. */
+  async admit(client: AedesClient, packet: ConnectPacket, address: string): Promise<Connection> {
+    const { gatekeeper, options, table } = this.#needs
+    if (packet.username === undefined || packet.password === undefined) throw new Fault('not-signed-in')
+    const { clientId } = packet
+    if (Buffer.byteLength(clientId) > MAX_CLIENT_ID_BYTES || /[\0\ufffd]/.test(clientId))
+      throw new Fault('identifier-rejected')
+    const caller = (await gatekeeper.connect(packet.username, packet.password.toString(), address)) as Known
+    const will = await this.#willOf(packet, caller)
+    const id = { app: caller.app, member: caller.member, clientId }
+    const key = sessionKey(id)
+    return this.#inTurn(key, async () => {
+      const before = table.ofSession(key)
+      if (!before && table.countOf(id.app, id.member) >= options.connectionsPerUser)
+        throw new Fault('too-many-connections')
+      if (client.closed) throw new Fault('shutting-down')
+      if (before) await this.#takeOver(before)
+      return this.#enter(client, packet, id, caller, will)
+    })
+  }
+
+  async #inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const turn = (this.#turns.get(key) ?? Promise.resolve()).then(work, work)
+    const settled = turn.catch(() => {})
+    this.#turns.set(key, settled)
+    try {
+      return await turn
+    } finally {
+      if (this.#turns.get(key) === settled) this.#turns.delete(key)
+    }
+  }
+
+  /** The connection before is told, and has written what it leaves, before this one reads it [MQTT-3.1.4-3]. */
+  async #takeOver(before: Connection): Promise<void> {
+    before.end('session-taken-over')
+    await (before.closing ?? this.#needs.closed(before))
+  }
+
+  async #enter(
+    client: AedesClient,
+    packet: ConnectPacket,
+    id: SessionId,
+    caller: Known,
+    will: StoredWill | undefined,
+  ): Promise<Connection> {
+    const { store, table, run, records, scheduler } = this.#needs
+    const expirySeconds = this.#expiryOf(packet)
+    const opened = await store.open(id, {
+      clean: packet.clean ?? true,
+      expirySeconds,
+      grant: caller.grant,
+      ...(will && { will }),
+    })
+    const connection = new Connection({
+      client,
+      caller,
+      limits: this.#needs.options,
+      scheduler,
+      observer: this.#needs.observer,
+    })
+    connection.session = this.#session(connection, opened, packet)
+    connection.origins = new Origins(records, connection.session.key)
+    connection.ingress = new Ingress({
+      caller,
+      session: connection.session,
+      origins: connection.origins,
+      run,
+      scheduler,
+    })
+    if (opened.resumed) this.#resumed.add(connection.session.key)
+    table.add(connection)
+    return connection
+  }
+
+  #session(connection: Connection, opened: Opened, packet: ConnectPacket): Session {
+    const { options, observer, ...needs } = this.#needs
+    const { receiveMaximum, maximumPacketSize } = packet.properties ?? {}
+    return new Session(opened, {
+      ...needs,
+      outlet: connection,
+      limits: {
+        messages: Math.min(receiveMaximum ?? options.windowMessages, options.windowMessages),
+        bytes: options.windowBytes,
+        maxPacketBytes: maximumPacketSize,
+      },
+      failed: observer.failed,
+      delivered: observer.delivered,
+      lost: () => connection.end('session-taken-over'),
+    })
+  }
+
+  #expiryOf({ protocolVersion, properties, clean }: ConnectPacket): number {
+    if (protocolVersion === 5) return properties?.sessionExpiryInterval ?? 0
+    return clean ? 0 : this.#needs.options.sessionExpirySeconds
+  }
+
+  /** A will is a publish of this client: looked at now, and once more when it is told. */
+  async #willOf({ will, protocolVersion }: ConnectPacket, caller: Known): Promise<StoredWill | undefined> {
+    if (!will) return undefined
+    const match = matchTopic(will.topic)
+    if (!match || TOPICS[match.row].from !== 'client' || match.app !== caller.app) throw new Fault('no-such-topic')
+    if (will.retain && match.row !== 'telemetry') throw new Fault('no-retained')
+    if (!(await grantsWill(match, caller, this.#needs.memberships))) throw new Fault('not-allowed')
+    const delaySeconds = protocolVersion === 5 ? (will.properties?.willDelayInterval ?? 0) : 0
+    const payload = Buffer.from(will.payload as unknown as Uint8Array).toString('base64')
+    return { topic: will.topic, payload, qos: will.qos ?? 0, delayMs: delaySeconds * 1000 }
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * What a session published, for publishes without a clientMessageId: a PUBLISH that comes again with DUP=1 is the one
+ * that is here. The last 100 of QoS 1, until DISCONNECT or until the packet id comes again with DUP=0; of QoS 2 at most
+ * 1,000, until PUBREL [MQTT-4.3.3-2]. Rows are written with the append that they are about.
+ */
+import { createHash } from 'node:crypto'
+import { type Change, put, type Records, remove } from '../core/ports.ts'
+import { Fault } from '../protocol/faults.ts'
+import { ORIGINS } from './sessions.ts'
+
+interface OriginRow {
+  /** Packet id. */
+  p: number
+  /** Hash of topic and payload. */
+  h: string
+  /** Order of arrival. */
+  o: number
+}
+interface Published {
+  packetId: number
+  qos: 1 | 2
+  dup: boolean
+  topic: string
+  payload: Uint8Array
+}
+
+const KEPT = 100
+const MAX_QOS2 = 1_000
+
+export class Origins {
+  readonly #records: Records
+  readonly #key: string
+  /** Packet id → hash and slot, of QoS 1. */
+  readonly #known = new Map<number, { hash: string; slot: number }>()
+  readonly #slots: (number | undefined)[] = []
+  readonly #qos2 = new Map<number, string>()
+  #order = 0
+  #loaded: Promise<void> | undefined
+
+  constructor(records: Records, sessionKey: string) {
+    this.#records = records
+    this.#key = sessionKey
+  }
+
+  /** Reads what the connection before left; nothing to wait for once it has. */
+  load(): Promise<void> | undefined {
+    if (this.#loaded === DONE) return undefined
+    this.#loaded ??= this.#read().then(
+      () => {
+        this.#loaded = DONE
+      },
+      error => {
+        this.#loaded = undefined
+        throw error
+      },
+    )
+    return this.#loaded
+  }
+
+  async #read(): Promise<void> {
+    const rows = await this.#records.scan(ORIGINS, this.#key, { limit: 1_000 })
+    const found = rows.map(({ key, row }) => ({ key, ...(row as OriginRow) })).sort((a, b) => a.o - b.o)
+    for (const { key, p, h, o } of found) {
+      this.#order = o
+      if (key.startsWith('q')) this.#qos2.set(p, h)
+      else this.#take(Number(key), p, h)
+    }
+  }
+
+  #take(slot: number, packetId: number, hash: string): void {
+    const before = this.#slots[slot]
+    if (before !== undefined && this.#known.get(before)?.slot === slot) this.#known.delete(before)
+    this.#slots[slot] = packetId
+    this.#known.set(packetId, { hash, slot })
+  }
+
+  /** The record changes that remember a publish, or `'repeated'` where it is here already. After `load`. */
+  remember({ packetId, qos, dup, topic, payload }: Published): Change[] | 'repeated' {
+    const hash = createHash('sha256').update(topic).update('\0').update(payload).digest('base64').slice(0, 24)
+    const row: OriginRow = { p: packetId, h: hash, o: ++this.#order }
+    if (qos === 2) {
+      if (dup && this.#qos2.get(packetId) === hash) return 'repeated'
+      if (this.#qos2.size >= MAX_QOS2 && !this.#qos2.has(packetId)) throw new Fault('too-many-requests')
+      this.#qos2.set(packetId, hash)
+      return [put(ORIGINS, this.#key, `q${packetId}`, row)]
+    }
+    if (dup && this.#known.get(packetId)?.hash === hash) return 'repeated'
+    this.#known.delete(packetId)
+    const slot = row.o % KEPT
+    this.#take(slot, packetId, hash)
+    return [put(ORIGINS, this.#key, String(slot), row)]
+  }
+
+  /** The publish was refused or its outcome is unknown: it is not here. */
+  forget(packetId: number, qos: 1 | 2): void {
+    if (qos === 2) this.#qos2.delete(packetId)
+    else this.#known.delete(packetId)
+  }
+
+  get releasing(): ReadonlyMap<number, string> {
+    return this.#qos2
+  }
+
+  /** PUBREL: the packet id may be used for something new. Durable when it resolves. */
+  async release(packetId: number): Promise<void> {
+    if (!this.#qos2.delete(packetId)) return
+    await this.#records.write([remove(ORIGINS, this.#key, `q${packetId}`)])
+  }
+
+  /** DISCONNECT: the client has nothing left to repeat. */
+  async clear(): Promise<void> {
+    const slots = [...new Set([...this.#known.values()].map(({ slot }) => slot))]
+    if (slots.length > 0)
+      await this.#records.write(
+        slots.map(slot => remove(ORIGINS, this.#key, String(slot))),
+        { durable: false },
+      )
+    this.#known.clear()
+    this.#slots.length = 0
+  }
+}
+
+const DONE = Promise.resolve()

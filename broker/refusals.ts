@@ -1,0 +1,22 @@
+/** A refused CONNECT: the CONNACK says why, in the words of its version, and then the connection ends [MQTT-3.2.2-5, MQTT-3.2.2-7]. */
+import type { Scheduler } from '../core/ports.ts'
+import type { Fault } from '../protocol/faults.ts'
+import type { AedesClient } from './aedes.ts'
+import { connack } from './wire.ts'
+
+/** Time for the CONNACK to be read. */
+const LINGER_MS = 1_000
+/** Not authorized; in MQTT 5, unspecified error. */
+const CODE = 5
+const CODE5 = 0x80
+
+export function refuseConnect(client: AedesClient, fault: Fault, scheduler: Scheduler): void {
+  const { conn, version } = client
+  if (client.closed || conn.destroyed) return
+  const code = version === 5 ? (fault.row.connack5 ?? CODE5) : (fault.row.connack ?? CODE)
+  conn.end(connack(code, `${fault.code}: ${fault.message}`, version))
+  // What the client sent meanwhile is read and dropped: closing on unread bytes would reset the CONNACK away.
+  conn.removeAllListeners('readable')
+  conn.resume()
+  scheduler.after(LINGER_MS, () => conn.destroy())
+}

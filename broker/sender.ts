@@ -1,0 +1,172 @@
+/** Puts packets on one connection: gives their ids, keeps them within the window, and knows what is in flight. */
+import type { StoredEntry } from '../core/entry.ts'
+import type { Cursor } from './cursor.ts'
+import type { Route } from './filters.ts'
+import { envelope, gap } from './present.ts'
+import { type Flight, Window, type WindowLimits } from './window.ts'
+import type { OutboundPublish } from './wire.ts'
+
+/** The connection, as the pump needs it. */
+export interface Outlet {
+  /** Whether the socket takes more now. */
+  readonly writable: boolean
+  /** Bytes of the packet on the wire. */
+  size(packet: OutboundPublish): number
+  write(packet: OutboundPublish): void
+}
+
+/** An entry, or a gap that ends at `entry`, that was in flight when the connection before ended. */
+export interface Resend {
+  packetId: number
+  cursor: Cursor
+  from: number
+  seq: number
+  /** Absent for a gap. */
+  entry?: StoredEntry
+}
+
+/** Replies and retained values that wait for room; beyond it the oldest are lost, as they may be. */
+const MAX_LIVE = 1_000
+
+export class Sender {
+  readonly #outlet: Outlet
+  readonly #maxPacketBytes: number
+  readonly #window: Window
+  readonly #settled: (cursor: Cursor, from: number, to: number) => void
+  readonly #live: OutboundPublish[] = []
+  #resends: Resend[] = []
+
+  constructor(outlet: Outlet, limits: WindowLimits, settled: (cursor: Cursor, from: number, to: number) => void) {
+    this.#outlet = outlet
+    this.#maxPacketBytes = limits.maxPacketBytes ?? Number.POSITIVE_INFINITY
+    this.#window = new Window(limits)
+    this.#settled = settled
+  }
+
+  /** Whether entries may go out: the socket takes them, the window has room, and nothing is left to resend. */
+  get open(): boolean {
+    return this.#outlet.writable && this.#resends.length === 0 && this.#window.room > 0
+  }
+  get waiting(): boolean {
+    return this.#live.length > 0 || this.#resends.length > 0
+  }
+  get inFlightCount(): number {
+    return this.#window.inFlight.size
+  }
+  reserve(wanted: number) {
+    return this.#window.reserve(wanted)
+  }
+  flies(cursor: Cursor, seq: number): boolean {
+    return this.#window.flies(cursor, seq)
+  }
+
+  /** What is unacknowledged, with its ids, for the connection after this one. */
+  unacknowledged(): { packetId: number; flight: Flight }[] {
+    const sent = [...this.#window.inFlight].flatMap(([packetId, flight]) =>
+      flight.cursor && !flight.cursor.left ? [{ packetId, flight }] : [],
+    )
+    const unsent = this.#resends.map(({ packetId, cursor, from, seq }) => ({
+      packetId,
+      flight: { cursor, from, seq, bytes: 0 },
+    }))
+    return [...sent, ...unsent]
+  }
+
+  /** Sends an entry on its topic; false where there is no room. One that fits in no packet of the client counts as delivered. */
+  entry(cursor: Cursor, entry: StoredEntry, route: Route): boolean {
+    if (!this.#room(route.qos, entry.bytes.length)) return false
+    const packet = this.#fitted(route, entry)
+    if (packet) this.#send(packet, { cursor, from: entry.seq, seq: entry.seq, bytes: packet.payload.length })
+    else this.#settled(cursor, entry.seq, entry.seq)
+    return true
+  }
+
+  /** Tells of a range that the reader never gets; false where there is no room. */
+  gap(cursor: Cursor, route: Route, from: number, to: number): boolean {
+    const payload = gap(cursor.conversation, from, to)
+    if (!this.#room(route.qos, payload.length)) return false
+    this.#send(publishOf(route, payload), { cursor, from, seq: to, bytes: payload.length })
+    return true
+  }
+
+  /** A reply or a retained value: may be lost. */
+  live(packet: OutboundPublish): void {
+    if (this.#outlet.size(packet) > this.#maxPacketBytes) return
+    if (this.#live.length >= MAX_LIVE) this.#live.shift()
+    this.#live.push(packet)
+  }
+
+  /** Goes out before anything else, with the same ids and DUP [MQTT-4.4.0-1, MQTT-3.3.1-1]. */
+  resend(flights: Resend[]): void {
+    this.#resends = flights
+  }
+
+  acked(packetId: number): void {
+    const flight = this.#window.remove(packetId)
+    if (flight?.cursor && !flight.cursor.left) this.#settled(flight.cursor, flight.from, flight.seq)
+  }
+
+  /** Sends what waits for room beside entries. */
+  flush(): void {
+    while (this.#resends.length > 0 && this.#outlet.writable && this.#window.takesLive())
+      this.#sendAgain(this.#resends.shift() as Resend)
+    while (this.#live.length > 0 && this.#resends.length === 0 && this.#outlet.writable) {
+      const packet = this.#live[0] as OutboundPublish
+      if (packet.qos === 1 && !this.#window.takesLive()) return
+      this.#live.shift()
+      this.#send(packet, { cursor: undefined, bytes: packet.payload.length })
+    }
+  }
+
+  clear(): void {
+    this.#live.length = 0
+  }
+
+  #sendAgain({ packetId, cursor, from, seq, entry }: Resend): void {
+    cursor.resumedUpTo = Math.max(cursor.resumedUpTo, seq)
+    const route = entry ? routeOf(cursor, entry) : cursor.route
+    if (cursor.left || cursor.has(seq) || !route || route.qos === 0) return
+    const packet = entry ? this.#fitted(route, entry) : publishOf(route, gap(cursor.conversation, from, seq))
+    if (!packet) {
+      this.#settled(cursor, from, seq)
+      return
+    }
+    packet.packetId = packetId
+    packet.dup = true
+    this.#window.add(packetId, { cursor, from, seq, bytes: packet.payload.length })
+    this.#outlet.write(packet)
+  }
+
+  #send(packet: OutboundPublish, flight: Flight | { cursor: undefined; bytes: number }): void {
+    if (packet.qos === 1) {
+      packet.packetId = this.#window.freeId()
+      this.#window.add(packet.packetId, flight)
+    }
+    this.#outlet.write(packet)
+    // At QoS 0 an entry is delivered when the socket has it.
+    if (packet.qos === 0 && flight.cursor) this.#settled(flight.cursor, flight.from, flight.seq)
+  }
+
+  #room(qos: 0 | 1, bytes: number): boolean {
+    return this.#outlet.writable && (qos === 0 || this.#window.takes(bytes))
+  }
+
+  /** The entry, or its envelope where it exceeds the client's Maximum Packet Size; nothing where that does too. */
+  #fitted(route: Route, entry: StoredEntry): OutboundPublish | undefined {
+    const packet = publishOf(route, entry.bytes)
+    if (this.#maxPacketBytes === Number.POSITIVE_INFINITY || this.#outlet.size(packet) <= this.#maxPacketBytes)
+      return packet
+    packet.payload = envelope(entry)
+    return this.#outlet.size(packet) <= this.#maxPacketBytes ? packet : undefined
+  }
+}
+
+function publishOf(route: Route, payload: Uint8Array): OutboundPublish {
+  const { topic, qos, subscriptionIds } = route
+  return { topic, payload, qos, packetId: 0, dup: false, retain: false, subscriptionIds }
+}
+
+/** Commands go to the device on a topic of their own. */
+export function routeOf(cursor: Cursor, entry: StoredEntry): Route | undefined {
+  return entry.kind === 'command' && cursor.commandRoute ? cursor.commandRoute : cursor.route
+}

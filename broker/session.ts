@@ -1,0 +1,208 @@
+/**
+ * A session while it is connected here: its filters, its cursors and its pump.
+ * Whatever changes which conversations it follows goes through here, one change after the other.
+ */
+import { type DeliveryMarks, keyOf, type Membership, type Memberships, type MessageLog, remove } from '../core/ports.ts'
+import { type ConversationId, noticesOf, type Seq } from '../protocol/ids.ts'
+import { Cursor, type StoredCursor } from './cursor.ts'
+import type { Delivery } from './delivery.ts'
+import { type Filter, Filters, isDevice } from './filters.ts'
+import { Pump, type PumpNeeds } from './pump.ts'
+import { type Ending, SessionRecord } from './record.ts'
+import type { Resend } from './sender.ts'
+import { CURSORS, type Opened, type SessionId, type SessionStore, type StoredFlight, sessionKey } from './sessions.ts'
+
+export interface SessionNeeds extends Omit<PumpNeeds, 'moved' | 'log'> {
+  log: Pick<MessageLog, 'read' | 'get' | 'tails'>
+  memberships: Pick<Memberships, 'of' | 'get'>
+  marks: DeliveryMarks
+  delivery: Delivery
+  store: SessionStore
+  /** The session has a newer owner. */
+  lost(): void
+  delivered(count: number): void
+}
+
+export class Session {
+  readonly id: SessionId
+  readonly key: string
+  readonly filters: Filters
+  readonly pump: Pump
+  readonly #needs: SessionNeeds
+  readonly #cursors = new Map<ConversationId, Cursor>()
+  /** Of conversations left on this connection, for the gap after rejoining. */
+  readonly #left = new Map<ConversationId, Cursor>()
+  readonly #record: SessionRecord
+  #closed = false
+
+  constructor(opened: Opened, needs: SessionNeeds) {
+    const { row } = opened
+    this.id = { app: row.app, member: row.member, clientId: row.clientId }
+    this.key = sessionKey(row)
+    this.#needs = needs
+    this.#record = new SessionRecord(opened, needs)
+    this.filters = new Filters(row.app, row.member, row.filters)
+    this.pump = new Pump({ ...needs, moved: (cursor, prefixGrew) => this.#moved(cursor, prefixGrew) })
+  }
+
+  get row() {
+    return this.#record.row
+  }
+  get will() {
+    return this.#record.row.will
+  }
+  get expirySeconds(): number {
+    return this.#record.row.expirySeconds
+  }
+
+  // ---- what it follows ----
+
+  /** Takes up where the session was; what was in flight goes out first. */
+  async resume(): Promise<void> {
+    const { delivery, log } = this.#needs
+    delivery.add(this)
+    if (this.filters.size > 0) await this.#cover(await this.#needs.store.cursors(this.key))
+    const flights = this.#record.row.inFlight.filter(([, conversation]) => this.#cursors.has(conversation))
+    const wanted = flights.map(([, conversation, , seq]) => ({
+      conversation: keyOf(this.id.app, conversation),
+      seq: seq as Seq,
+    }))
+    const entries = wanted.length > 0 ? await log.get(wanted) : []
+    if (this.#closed) return
+    this.pump.start(flights.flatMap((flight, i): Resend[] => this.#resend(flight, entries[i])))
+  }
+
+  #resend([packetId, conversation, from, seq]: StoredFlight, entry: Resend['entry']): Resend[] {
+    const cursor = this.#cursors.get(conversation) as Cursor
+    // An entry below the floor was sent before the reader left and rejoined: it is not shown again.
+    if (seq < cursor.floor || (from === seq && (!entry || seq === cursor.floor))) return []
+    return [{ packetId, cursor, from, seq, ...(from === seq && entry && { entry }) }]
+  }
+
+  /** Grants filters: the position in every conversation that they newly take is its end, fixed before this resolves. */
+  async subscribe(granted: readonly (readonly [string, Filter])[]): Promise<void> {
+    for (const [filter, options] of granted) this.filters.set(filter, options)
+    this.#reroute()
+    await this.#cover(undefined)
+    await this.#record.save(this.filters.stored())
+  }
+
+  /** Takes filters back. Whether each was there. */
+  async unsubscribe(filters: readonly string[]): Promise<boolean[]> {
+    const held = filters.map(filter => this.filters.delete(filter))
+    this.#reroute()
+    const gone = [...this.#cursors.values()].filter(cursor => !cursor.route && !cursor.commandRoute)
+    for (const cursor of gone) this.#drop(cursor)
+    await this.#record.save(
+      this.filters.stored(),
+      gone.map(cursor => remove(CURSORS, this.key, cursor.conversation)),
+    )
+    return held
+  }
+
+  /** The member came into a conversation with that entry, and gets it and what follows. */
+  joined(conversation: ConversationId, joinedSeq: Seq): void {
+    if (this.#closed || this.#cursors.has(conversation)) return
+    const cursor = this.#listen({ conversation, joinedSeq })
+    if (!cursor) return
+    const before = this.#left.get(conversation)
+    this.#left.delete(conversation)
+    const stored = before
+      ? Promise.resolve(before.stored(0))
+      : this.#record.kept
+        ? this.#needs.store.cursor(this.key, conversation)
+        : undefined
+    Promise.resolve(stored).then(
+      row => this.#place(cursor, row),
+      error => {
+        // Without its row it starts at the joining entry: nothing that it may have is lost.
+        this.#needs.failed('cursor', error)
+        this.#place(cursor, undefined)
+      },
+    )
+  }
+
+  /** From now on nothing of the conversation is sent, neither new nor waiting. */
+  leaves(conversation: ConversationId): void {
+    const cursor = this.#cursors.get(conversation)
+    if (!cursor) return
+    this.#drop(cursor)
+    this.#left.set(conversation, cursor)
+  }
+
+  /** Follows all conversations that the filters take. Without `stored`, new ones start at their end. */
+  async #cover(stored: ReadonlyMap<string, StoredCursor> | undefined): Promise<void> {
+    const { memberships, log } = this.#needs
+    const { app, member } = this.id
+    let items: Membership[] = isDevice(member) ? [] : [{ conversation: noticesOf(member), joinedSeq: 1 as Seq }]
+    let next: string | undefined
+    do {
+      const page = await memberships.of(app, member, next)
+      next = page.next
+      // Listened to first, then compared with the tail: what becomes durable in between is seen by one of both.
+      const fresh = [...items, ...page.items].flatMap(membership => this.#listen(membership) ?? [])
+      items = []
+      const tails = await log.tails(fresh.map(cursor => cursor.key))
+      fresh.forEach((cursor, i) => {
+        const tail = tails[i]?.seq ?? 0
+        cursor.tail = Math.max(cursor.tail, tail)
+        this.#place(cursor, stored ? stored.get(cursor.conversation) : { a: Math.max(tail, cursor.floor) })
+        if (!stored) this.#record.moved(cursor)
+      })
+    } while (next !== undefined && !this.#closed)
+  }
+
+  /** A cursor whose position is not known yet; nothing where no filter takes the conversation. */
+  #listen({ conversation, joinedSeq }: Membership): Cursor | undefined {
+    if (this.#closed || this.#cursors.has(conversation)) return undefined
+    const cursor = new Cursor(this.pump, conversation, keyOf(this.id.app, conversation), joinedSeq - 1)
+    cursor.route = this.filters.route(conversation)
+    cursor.commandRoute = this.filters.commandRoute(conversation)
+    if (!cursor.route && !cursor.commandRoute) return undefined
+    cursor.busy = true
+    cursor.tail = joinedSeq - 1
+    this.#cursors.set(conversation, cursor)
+    this.#needs.delivery.listen(cursor)
+    return cursor
+  }
+
+  #place(cursor: Cursor, row: Pick<StoredCursor, 'a' | 's'> | undefined): void {
+    if (cursor.left || this.#closed) return
+    if (row) cursor.restore(row)
+    cursor.busy = false
+    this.pump.follow(cursor)
+  }
+
+  #drop(cursor: Cursor): void {
+    this.pump.leave(cursor)
+    this.#needs.delivery.unlisten(cursor)
+    this.#cursors.delete(cursor.conversation)
+  }
+
+  #reroute(): void {
+    for (const cursor of this.#cursors.values()) {
+      cursor.route = this.filters.route(cursor.conversation)
+      cursor.commandRoute = this.filters.commandRoute(cursor.conversation)
+    }
+  }
+
+  #moved(cursor: Cursor, prefixGrew: boolean): void {
+    this.#needs.delivered(1)
+    if (prefixGrew) {
+      this.#needs.marks.delivered(this.id.app, this.id.member, cursor.conversation, cursor.acked as Seq)
+    }
+    this.#record.moved(cursor)
+  }
+
+  /** The connection is gone: the next one, wherever it is, goes on from what this leaves. */
+  async close(ending: Ending): Promise<void> {
+    this.#closed = true
+    this.pump.close()
+    this.#needs.delivery.remove(this)
+    for (const cursor of this.#cursors.values()) this.#needs.delivery.unlisten(cursor)
+    const inFlight = this.pump
+      .unacknowledged()
+      .map(({ packetId, flight }): StoredFlight => [packetId, flight.cursor.conversation, flight.from, flight.seq])
+    await this.#record.close(ending, this.filters.stored(), inFlight)
+  }
+}

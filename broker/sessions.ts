@@ -1,0 +1,215 @@
+/**
+ * Sessions as they lie in storage: a head record each (epoch, filters, what is in flight, expiry) and a small row per
+ * conversation. A disconnected session owns nothing in memory. Every write carries the version of the head and loses
+ * against a newer one, so the late flush of an old owner is harmless.
+ */
+import { type Change, check, put, type Records, type RowKey, remove, type Scheduler, table } from '../core/ports.ts'
+import { Fault } from '../protocol/faults.ts'
+import type { AppId, ConversationId, EpochMs, Member } from '../protocol/ids.ts'
+import type { StoredCursor } from './cursor.ts'
+import type { StoredFilter } from './filters.ts'
+
+export interface SessionId {
+  app: AppId
+  member: Member
+  clientId: string
+}
+export const sessionKey = ({ app, member, clientId }: SessionId) => `${app}/${member}/${clientId}`
+
+export interface StoredWill {
+  topic: string
+  /** Base64. */
+  payload: string
+  qos: 0 | 1 | 2
+  delayMs: number
+}
+
+/** Packet id, conversation, first and last seq. */
+export type StoredFlight = [packetId: number, conversation: ConversationId, from: number, seq: number]
+
+export interface SessionRow {
+  v: 1
+  app: AppId
+  member: Member
+  clientId: string
+  /** Counts the CONNECTs; of several owners the newest is the right one. */
+  epoch: number
+  filters: StoredFilter[]
+  inFlight: StoredFlight[]
+  /** Life after the connection, in seconds; 0 ends with it, 0xffffffff never ends (MQTT 5, 3.1.2.11.2). */
+  expirySeconds: number
+  /** Set while disconnected. */
+  expiresAt?: EpochMs
+  /** Told when the connection ends without DISCONNECT; set until then. */
+  will?: StoredWill
+  /** When a will that waits for its delay is told. */
+  willAt?: EpochMs
+  grant: string
+}
+
+const NEVER = 0xffff_ffff
+const sortable = (at: number) => String(Math.min(at, Number.MAX_SAFE_INTEGER)).padStart(16, '0')
+
+/** Ends: sessions that are disconnected by when they expire. Connected: all others. Wills: those that wait for their delay. */
+export const SESSIONS = table<SessionRow>('sessions', {
+  ends: row => (row.expiresAt === undefined ? undefined : { partition: 'ends', sort: sortable(row.expiresAt) }),
+  connected: row => (row.expiresAt === undefined ? { partition: 'connected', sort: '' } : undefined),
+  wills: row => (row.willAt === undefined ? undefined : { partition: 'wills', sort: sortable(row.willAt) }),
+})
+export const CURSORS = table<StoredCursor>('cursors')
+/** What a session published and may publish again; see origins.ts. */
+export const ORIGINS = table<object>('origins')
+
+export interface Opened {
+  row: SessionRow
+  version: number
+  /** The session goes on; its cursors are in storage. */
+  resumed: boolean
+}
+
+interface Needs {
+  records: Records
+  scheduler: Scheduler
+}
+
+const PAGE = 500
+/** A session that only waits for its will to be told lives that much longer. */
+export const WILL_KEPT_MS = 60_000
+
+export class SessionStore {
+  readonly #records: Records
+  readonly #scheduler: Scheduler
+
+  constructor({ records, scheduler }: Needs) {
+    this.#records = records
+    this.#scheduler = scheduler
+  }
+
+  /** Mints the next epoch by compare-and-put on the head: of two owners one gets it. */
+  async open(
+    id: SessionId,
+    wish: { clean: boolean; expirySeconds: number; will?: StoredWill; grant: string },
+  ): Promise<Opened> {
+    for (;;) {
+      const found = await this.#records.get(SESSIONS, partitionOf(id), id.clientId)
+      const alive = found && (found.row.expiresAt === undefined || found.row.expiresAt > this.#scheduler.now())
+      const resumed = alive === true && !wish.clean && found.row.expirySeconds > 0
+      if (found && !resumed) await this.#purgeRows(sessionKey(id))
+      const row: SessionRow = {
+        v: 1,
+        ...id,
+        epoch: (found?.row.epoch ?? 0) + 1,
+        filters: resumed ? found.row.filters : [],
+        inFlight: resumed ? found.row.inFlight : [],
+        expirySeconds: wish.expirySeconds,
+        ...(wish.will && { will: wish.will }),
+        grant: wish.grant,
+      }
+      const version = found?.version ?? 0
+      try {
+        await this.#records.write([put(SESSIONS, partitionOf(id), id.clientId, row, version)])
+        return { row, version: version + 1, resumed }
+      } catch (thrown) {
+        // Another connection of the same session came first: look again.
+        if (!(thrown instanceof Fault) || thrown.code !== 'conflict') throw thrown
+      }
+    }
+  }
+
+  /** Head and cursors in one write. @throws Fault `conflict`: the session has a newer owner. */
+  async save(row: SessionRow, version: number, cursors: Change[]): Promise<void> {
+    await this.#records.write([put(SESSIONS, partitionOf(row), row.clientId, row, version), ...cursors])
+  }
+
+  /** Cursors only; a crash may lose it, and then repeats some entries. @throws Fault `conflict`: as `save`. */
+  async flush(id: SessionId, version: number, cursors: Change[]): Promise<void> {
+    await this.#records.write([check(SESSIONS, partitionOf(id), id.clientId, version), ...cursors], { durable: false })
+  }
+
+  /** The session is over: nothing of it stays. */
+  async end(id: SessionId, version: number): Promise<void> {
+    await this.#records.write([remove(SESSIONS, partitionOf(id), id.clientId, version)])
+    await this.#purgeRows(sessionKey(id))
+  }
+
+  async cursor(key: string, conversation: ConversationId): Promise<StoredCursor | undefined> {
+    return (await this.#records.get(CURSORS, key, conversation))?.row
+  }
+
+  /** All cursors of a session. */
+  async cursors(key: string): Promise<Map<string, StoredCursor>> {
+    const all = new Map<string, StoredCursor>()
+    let after: string | undefined
+    do {
+      const page = await this.#records.scan(CURSORS, key, { limit: PAGE, ...(after !== undefined && { after }) })
+      for (const { key: conversation, row } of page) all.set(conversation, row)
+      after = page.length === PAGE ? page.at(-1)?.cursor : undefined
+    } while (after !== undefined)
+    return all
+  }
+
+  /** When a session that ends its connection now expires. */
+  expiresAt(expirySeconds: number): EpochMs {
+    return expirySeconds === NEVER ? Number.MAX_SAFE_INTEGER : this.#scheduler.now() + expirySeconds * 1000
+  }
+
+  /** Sessions that the process before left connected are disconnected from now on; their wills wait for `graceMs`. */
+  async recover(graceMs: number): Promise<void> {
+    for (;;) {
+      const page = await this.#records.scan(SESSIONS, 'connected', { index: 'connected', limit: PAGE })
+      for (const { row, version } of page) {
+        if (row.expirySeconds === 0 && !row.will) await this.end(row, version)
+        else
+          await this.#records.write([put(SESSIONS, partitionOf(row), row.clientId, this.#ended(row, graceMs), version)])
+      }
+      if (page.length < PAGE) return
+    }
+  }
+
+  #ended(row: SessionRow, graceMs: number): SessionRow {
+    const expiresAt = this.expiresAt(row.expirySeconds)
+    if (!row.will) return { ...row, expiresAt }
+    const willAt = this.#scheduler.now() + Math.max(row.will.delayMs, graceMs)
+    return { ...row, willAt, expiresAt: Math.max(expiresAt, willAt + WILL_KEPT_MS) }
+  }
+
+  /** Wills whose delay is over; each is handed out once it is no longer stored. */
+  async *dueWills(): AsyncGenerator<SessionRow> {
+    const page = await this.#records.scan(SESSIONS, 'wills', { index: 'wills', limit: PAGE })
+    for (const { row, version } of page) {
+      if ((row.willAt as number) > this.#scheduler.now()) return
+      const { will: _will, willAt: _willAt, ...rest } = row
+      yield row
+      await this.#records.write([put(SESSIONS, partitionOf(row), row.clientId, rest, version)]).catch(ignoreConflict)
+    }
+  }
+
+  /** Removes what has expired, a page at a time. */
+  async sweep(): Promise<number> {
+    const page = await this.#records.scan(SESSIONS, 'ends', { index: 'ends', limit: PAGE })
+    const over = page.filter(({ row }) => (row.expiresAt as number) <= this.#scheduler.now())
+    for (const { row, version } of over) await this.end(row, version).catch(ignoreConflict)
+    return over.length
+  }
+
+  async #purgeRows(key: string): Promise<void> {
+    for (const rows of [CURSORS, ORIGINS]) {
+      for (;;) {
+        const page: RowKey[] = await this.#records.scan(rows as typeof CURSORS, key, { limit: PAGE })
+        if (page.length > 0)
+          await this.#records.write(
+            page.map(row => remove(rows, row.partition, row.key)),
+            { durable: false },
+          )
+        if (page.length < PAGE) break
+      }
+    }
+  }
+}
+
+const partitionOf = ({ app, member }: Pick<SessionId, 'app' | 'member'>) => `${app}/${member}`
+
+/** The session connected again meanwhile, and is its new owner's. */
+function ignoreConflict(thrown: unknown): void {
+  if (!(thrown instanceof Fault) || thrown.code !== 'conflict') throw thrown
+}

@@ -1,0 +1,73 @@
+/** What is due without anyone asking: expired tokens and sessions, delayed wills, stalled readers and pumps. */
+import type { Scheduler } from '../core/ports.ts'
+import type { Run } from '../core/run.ts'
+import type { ConnectionTable } from './connections.ts'
+import type { BrokerObserver } from './observer.ts'
+import type { SessionStore } from './sessions.ts'
+import { tellWill } from './wills.ts'
+
+interface Needs {
+  table: ConnectionTable
+  store: SessionStore
+  run: Run
+  scheduler: Scheduler
+  observer: BrokerObserver
+}
+
+const TICK_MS = 1_000
+const STALLED_MS = 5_000
+const SWEEP_MS = 30_000
+
+export class Upkeep {
+  /** After a restart clients get this long to come back before their wills are told. */
+  static readonly GRACE_MS = 30_000
+  readonly #needs: Needs
+  #stopped = false
+  #sweptAt = 0
+  #working = false
+
+  constructor(needs: Needs) {
+    this.#needs = needs
+  }
+
+  /** Sessions that were connected when the process before ended are disconnected from now on. */
+  async recover(): Promise<void> {
+    await this.#needs.store.recover(Upkeep.GRACE_MS)
+  }
+
+  start(): void {
+    this.#needs.scheduler.after(TICK_MS, () => {
+      if (this.#stopped) return
+      this.#look()
+      this.#work()
+        .catch(error => this.#needs.observer.failed('upkeep', error))
+        .finally(() => {
+          this.#working = false
+        })
+      this.start()
+    })
+  }
+
+  stop(): void {
+    this.#stopped = true
+  }
+
+  #look(): void {
+    const { table, scheduler, observer } = this.#needs
+    const now = scheduler.now()
+    for (const connection of table.all()) {
+      connection.sweep(now)
+      if (connection.session.pump.heal(STALLED_MS)) observer.pumpStalled()
+    }
+  }
+
+  async #work(): Promise<void> {
+    if (this.#working) return
+    this.#working = true
+    const { store, run, scheduler } = this.#needs
+    for await (const row of store.dueWills()) if (row.will) await tellWill(run, row, row.will)
+    if (scheduler.now() - this.#sweptAt < SWEEP_MS) return
+    this.#sweptAt = scheduler.now()
+    while ((await store.sweep()) > 0 && !this.#stopped) {}
+  }
+}
