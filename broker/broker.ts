@@ -21,7 +21,7 @@ import { Entrance, type EntranceNeeds, type EntranceOptions } from './entrance.t
 import type { BrokerGauges } from './observer.ts'
 import { refuseConnect } from './refusals.ts'
 import { SessionStore } from './sessions.ts'
-import { subscribe, unsubscribe } from './subscribe.ts'
+import { type Arrival, release, tap } from './tap.ts'
 import { Upkeep } from './upkeep.ts'
 import { tellWill } from './wills.ts'
 
@@ -45,19 +45,6 @@ export async function createBroker(needs: BrokerNeeds): Promise<Broker> {
   await broker.open()
   return broker
 }
-
-interface Arrival {
-  address: string
-  packet?: ConnectPacket
-  connection?: Connection
-  /** Control packets that came behind the CONNECT before it was accepted. */
-  held: InboundPacket[]
-}
-
-const MAX_HELD = 100
-/** Longer than any topic that exists. */
-const MAX_TOPIC = 180
-const OURS: ReadonlySet<string> = new Set(['subscribe', 'unsubscribe', 'puback'])
 
 class MqttBroker implements Broker {
   readonly connections: ConnectionTable
@@ -100,8 +87,9 @@ class MqttBroker implements Broker {
       return
     }
     const client = attach(this.#aedes, stream)
-    this.#arrivals.set(client, { address, held: [] })
-    this.#tap(client)
+    const arrival: Arrival = { address, held: [] }
+    this.#arrivals.set(client, arrival)
+    tap(client, arrival, this.#needs)
     stream.on('close', () => {
       const connection = this.#arrivals.get(client)?.connection
       if (connection) this.#closed(connection).catch(error => this.#needs.observer.failed('close', error))
@@ -164,7 +152,7 @@ class MqttBroker implements Broker {
         if (client.closed || this.#closing) connection.end('shutting-down')
         if (client.closed) this.#closed(connection).catch(error => this.#needs.observer.failed('close', error))
         else done(null, true)
-        for (const held of arrival.held.splice(0)) this.#takes(connection, held)
+        release(arrival, connection, this.#needs)
       },
       thrown => {
         const fault = Fault.from(thrown)
@@ -192,50 +180,6 @@ class MqttBroker implements Broker {
       connection?.end(Fault.from(thrown).code)
       await new Promise(() => {})
     }
-  }
-
-  // ---- packets that Aedes does not get ----
-
-  /** SUBSCRIBE, UNSUBSCRIBE and PUBACK are ours: Aedes would merge filters, and keep acknowledgements to itself. */
-  #tap(client: AedesClient): void {
-    const parser = client._parser
-    const [enqueue] = parser.listeners('packet') as ((packet: InboundPacket) => void)[]
-    if (!enqueue) return
-    parser.removeAllListeners('packet')
-    parser.on('packet', (packet: InboundPacket) => {
-      const arrival = this.#arrivals.get(client)
-      const connection = arrival?.connection
-      if (packet.cmd === 'disconnect' && connection) connection.saidGoodbye = true
-      if (connection ? this.#takes(connection, packet) : arrival && this.#holds(client, arrival, packet)) return
-      enqueue.call(parser as never, packet)
-    })
-  }
-
-  #holds(client: AedesClient, { held }: Arrival, packet: InboundPacket): boolean {
-    if (!client.connecting || !OURS.has(packet.cmd)) return false
-    if (held.length >= MAX_HELD) client.conn.destroy()
-    else held.push(packet)
-    return true
-  }
-
-  #takes(connection: Connection, packet: InboundPacket): boolean {
-    const { client } = connection
-    const { topic } = packet
-    if (packet.length > client.broker.maximumPacketSize) return false
-    if (packet.cmd === 'puback') connection.session.pump.acked(packet.messageId ?? 0)
-    else if (packet.cmd === 'subscribe')
-      connection.control(() => subscribe(connection, packet as unknown as SubscribePacket, this.#needs))
-    else if (packet.cmd === 'unsubscribe')
-      connection.control(() => unsubscribe(connection, packet as unknown as UnsubscribePacket))
-    else if (packet.cmd === 'publish' && client.version === 5 && /[+#\0\ufffd]/.test(topic ?? ''))
-      connection.end('no-such-topic')
-    else {
-      // Aedes ends a connection for a topic of more than 100 levels; shortened, it is refused like any that does not exist.
-      if (topic !== undefined && topic.length > MAX_TOPIC) packet.topic = topic.split('/', 20).join('/')
-      return false
-    }
-    if (client._keepaliveInterval > 0) client._keepaliveTimer?.refresh()
-    return true
   }
 
   // ---- end of a connection ----

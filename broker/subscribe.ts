@@ -7,7 +7,7 @@ import type { Connection } from './connection.ts'
 import { type Filter, takesRetained } from './filters.ts'
 import { subscriptionAck } from './wire.ts'
 
-interface Needs {
+export interface SubscribeNeeds {
   memberships: Pick<Memberships, 'get'>
   retained: RetainedValues
 }
@@ -21,7 +21,7 @@ const NO_SUBSCRIPTION = 0x11
 const DO_NOT_SEND_RETAINED = 2
 const ONLY_IF_NEW = 1
 
-export async function subscribe(connection: Connection, packet: SubscribePacket, needs: Needs): Promise<void> {
+export async function subscribe(connection: Connection, packet: SubscribePacket, needs: SubscribeNeeds): Promise<void> {
   const { session, version } = connection
   const wanted = packet.subscriptions
   const id = packet.properties?.subscriptionIdentifier
