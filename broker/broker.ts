@@ -2,18 +2,7 @@
 import type { Duplex } from 'node:stream'
 import type { Connections, Random, RetainedValues } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
-import {
-  type AedesBroker,
-  type AedesClient,
-  accepted,
-  attach,
-  type ConnectPacket,
-  type Hooks,
-  type InboundPacket,
-  openAedes,
-  type SubscribePacket,
-  type UnsubscribePacket,
-} from './aedes.ts'
+import { type AedesBroker, type AedesClient, accepted, attach, type Hooks, openAedes } from './aedes.ts'
 import type { Connection } from './connection.ts'
 import { ConnectionTable } from './connections.ts'
 import { Delivery } from './delivery.ts'
@@ -45,6 +34,9 @@ export async function createBroker(needs: BrokerNeeds): Promise<Broker> {
   await broker.open()
   return broker
 }
+
+/** A CONNECT without an outcome for so long ends its connection. */
+const CONNECT_MS = 10_000
 
 class MqttBroker implements Broker {
   readonly connections: ConnectionTable
@@ -120,7 +112,7 @@ class MqttBroker implements Broker {
         // MQTT 5 lets the server name a client that names itself nothing; 3.1.1 only without a session [MQTT-3.1.3-7].
         if (packet.clientId === '' && (packet.protocolVersion === 5 || packet.clean)) {
           packet.clientId = `auto-${Buffer.from(this.#needs.random.bytes(12)).toString('hex')}`
-          if (packet.protocolVersion === 5) client._assignedClientId = packet.clientId
+          if (arrival && packet.protocolVersion === 5) arrival.assignedId = packet.clientId
         }
         done(null, true)
       },
@@ -140,21 +132,23 @@ class MqttBroker implements Broker {
     const arrival = this.#arrivals.get(client)
     if (!arrival?.packet) return
     const { packet } = arrival
-    const assigned =
-      client._assignedClientId !== undefined || packet.protocolVersion === 5 ? packet.clientId : undefined
+    const cancel = this.#needs.scheduler.after(CONNECT_MS, () => client.conn.destroy())
     this.#entrance.admit(client, packet, arrival.address).then(
       connection => {
+        cancel()
         arrival.connection = connection
         // To Aedes a client is its session: two users with the same client id never meet.
         client.id = connection.session.key
-        client._assignedClientId = assigned?.startsWith('auto-') ? assigned : undefined
+        client._assignedClientId = arrival.assignedId
         accepted(client, this.#aedes)
         if (client.closed || this.#closing) connection.end('shutting-down')
         if (client.closed) this.#closed(connection).catch(error => this.#needs.observer.failed('close', error))
         else done(null, true)
+        connection.control(() => connection.session.resume())
         release(arrival, connection, this.#needs)
       },
       thrown => {
+        cancel()
         const fault = Fault.from(thrown)
         if (fault.code === 'internal') this.#needs.observer.failed('connect', fault.cause)
         this.#needs.observer.connectRefused(fault.code)
@@ -167,7 +161,6 @@ class MqttBroker implements Broker {
     const connection = this.#arrivals.get(client)?.connection
     if (!connection) return
     this.#needs.observer.connected()
-    connection.control(() => connection.session.resume())
     connection.begin()
   }
 
@@ -191,22 +184,36 @@ class MqttBroker implements Broker {
 
   /** What was under way is settled and written before anyone else may have the session. */
   async #leave(connection: Connection): Promise<void> {
-    const { observer, scheduler, run } = this.#needs
     const { client, session, ingress, origins } = connection
     session.pump.close()
-    await ingress.idle()
     try {
+      if (ingress.unanswered > 0) await Promise.race([ingress.idle(), this.#limit()])
       if (connection.saidGoodbye) await origins.clear()
-      const will = client._disconnected ? undefined : session.will
       const expirySeconds = client.version === 5 ? client.sessionExpiryInterval : session.expirySeconds
-      const delayMs = Math.min(will?.delayMs ?? 0, expirySeconds * 1000)
-      const now = will !== undefined && delayMs === 0 && !this.#closing
-      if (now) await tellWill(run, session.row, will)
-      const willAt = will && !now ? scheduler.now() + Math.max(delayMs, this.#closing ? Upkeep.GRACE_MS : 0) : undefined
-      await session.close({ expirySeconds, willAt })
+      await session.close({ expirySeconds, willAt: await this.#will(connection, expirySeconds) })
     } finally {
       this.connections.delete(connection)
-      if (client.connected || client.closed) observer.disconnected()
+      this.#entrance.resumed(session.key)
+      if (connection.begun) this.#needs.observer.disconnected()
     }
+  }
+
+  /** Tells the will, or says when it is to be told. */
+  async #will({ client, session }: Connection, expirySeconds: number): Promise<number | undefined> {
+    const { will, row } = session
+    if (client._disconnected || !will) return undefined
+    const { run, scheduler } = this.#needs
+    const delayMs = Math.min(will.delayMs, expirySeconds * 1000)
+    if (this.#closing) return scheduler.now() + Math.max(delayMs, Upkeep.GRACE_MS)
+    if (delayMs > 0) return scheduler.now() + delayMs
+    return tellWill(run, row, will).then(
+      () => undefined,
+      () => scheduler.now(),
+    )
+  }
+
+  /** A log that does not answer keeps nobody from connecting again. */
+  #limit(): Promise<void> {
+    return new Promise(resolve => this.#needs.scheduler.after(this.#needs.options.answerMs, resolve))
   }
 }

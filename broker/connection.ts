@@ -43,6 +43,8 @@ export class Connection implements Outlet {
   origins!: Origins
   /** The client sent DISCONNECT: it has nothing left to repeat. */
   saidGoodbye = false
+  /** Its CONNACK is out. */
+  begun = false
   /** Settled when nothing of this connection is under way or unwritten any more. */
   closing: Promise<void> | undefined
   #control: Promise<void>
@@ -96,6 +98,7 @@ export class Connection implements Outlet {
 
   /** The CONNACK is out: control packets that came with the CONNECT may go on. */
   begin(): void {
+    this.begun = true
     this.#begin?.()
   }
 

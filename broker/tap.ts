@@ -11,6 +11,8 @@ export interface Arrival {
   address: string
   packet?: ConnectPacket
   connection?: Connection
+  /** Given by the server to a client that named itself nothing. */
+  assignedId?: string
   /** Control packets that came behind the CONNECT before it was accepted. */
   held: InboundPacket[]
 }
@@ -50,7 +52,7 @@ function takes(connection: Connection, packet: InboundPacket, needs: SubscribeNe
   if (packet.length > client.broker.maximumPacketSize) return false
   switch (packet.cmd) {
     case 'puback':
-      connection.session.pump.acked(packet.messageId ?? 0)
+      if (connection.open) connection.session.pump.acked(packet.messageId ?? 0)
       break
     case 'subscribe':
       connection.control(() => subscribe(connection, packet as unknown as SubscribePacket, needs))

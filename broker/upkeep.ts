@@ -25,6 +25,7 @@ export class Upkeep {
   #stopped = false
   #sweptAt = 0
   #working = false
+  #cancel: (() => void) | undefined
 
   constructor(needs: Needs) {
     this.#needs = needs
@@ -36,7 +37,7 @@ export class Upkeep {
   }
 
   start(): void {
-    this.#needs.scheduler.after(TICK_MS, () => {
+    this.#cancel = this.#needs.scheduler.after(TICK_MS, () => {
       if (this.#stopped) return
       this.#look()
       this.#work()
@@ -50,6 +51,7 @@ export class Upkeep {
 
   stop(): void {
     this.#stopped = true
+    this.#cancel?.()
   }
 
   #look(): void {
