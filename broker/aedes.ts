@@ -61,6 +61,8 @@ export interface Hooks {
   preConnect(client: AedesClient, packet: IConnectPacket, done: Done): void
   authenticate(client: AedesClient, username: string | undefined, password: Buffer | undefined, done: Done): void
   authorizePublish(client: AedesClient | null, packet: IPublishPacket, done: Done): void
+  /** Response Information of MQTT 5, for a client that asks (3.2.2.3.15). */
+  responseTopic(client: AedesClient): string | undefined
   /** Whether a session goes on, for Session Present. */
   resumed(clientId: string): boolean
   /** Whether a QoS 2 publish waits for its PUBREL. */
@@ -88,6 +90,7 @@ export async function openAedes(hooks: Hooks): Promise<AedesBroker> {
     // The only filter that Aedes hears of stands for a session that goes on; it is not subscribed to.
     authorizeSubscribe: (_client: AedesClient, _filter: unknown, done: Done) => done(null, null),
     authorizeForward: () => null,
+    responseInformation: hooks.responseTopic,
   }
   const broker = (await Aedes.createBroker(options as unknown as AedesOptions)) as unknown as AedesBroker
   return Object.assign(broker, {

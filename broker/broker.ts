@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import type { Connections, Random, RetainedValues } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
 import { type AedesBroker, type AedesClient, accepted, attach, type Hooks, openAedes } from './aedes.ts'
+import { replyTopic } from './answers.ts'
 import type { Connection } from './connection.ts'
 import { ConnectionTable } from './connections.ts'
 import { Delivery } from './delivery.ts'
@@ -122,6 +123,10 @@ class MqttBroker implements Broker {
         // Wills are told by us, with their permission asked again; nothing else comes without a client.
         if (connection) connection.publish(packet, () => done(null))
         else done(new Error('no connection'))
+      },
+      responseTopic: client => {
+        const connection = this.#arrivals.get(client)?.connection
+        return connection && replyTopic(connection.session.id)
       },
       resumed: key => this.#entrance.resumed(key),
       released: (key, packetId) => this.#released(key, packetId),
