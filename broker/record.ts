@@ -41,6 +41,7 @@ export class SessionRecord {
   #moved = new Set<Cursor>()
   #cancelFlush: (() => void) | undefined
   #writes: Promise<void> = Promise.resolve()
+  #lost = false
 
   constructor({ row, version }: Opened, needs: Needs) {
     this.#row = row
@@ -59,7 +60,7 @@ export class SessionRecord {
 
   /** Written before long; a crash before that repeats some entries. */
   moved(cursor: Cursor): void {
-    if (!this.kept) return
+    if (!this.kept || this.#lost) return
     this.#moved.add(cursor)
     this.#cancelFlush ??= this.#needs.scheduler.after(FLUSH_MS, () => this.#flush())
   }
@@ -121,7 +122,10 @@ export class SessionRecord {
 
   #inTurn(write: () => Promise<void>): Promise<void> {
     const turn = this.#writes.then(write).catch((thrown: { code?: string }) => {
-      if (thrown.code === 'conflict') this.#needs.lost()
+      if (thrown.code === 'conflict') {
+        this.#lost = true
+        this.#needs.lost()
+      }
       throw thrown
     })
     this.#writes = turn.catch(() => {})

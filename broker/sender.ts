@@ -103,7 +103,7 @@ export class Sender {
 
   acked(packetId: number): void {
     const flight = this.#window.remove(packetId)
-    if (flight?.cursor && !flight.cursor.left) this.#settled(flight.cursor, flight.from, flight.seq)
+    if (flight?.cursor) this.#settled(flight.cursor, flight.from, flight.seq)
   }
 
   /** Sends what waits for room beside entries. */

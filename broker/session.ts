@@ -74,9 +74,11 @@ export class Session {
 
   #resend([packetId, conversation, from, seq]: StoredFlight, entry: Resend['entry']): Resend[] {
     const cursor = this.#cursors.get(conversation) as Cursor
-    // An entry below the floor was sent before the reader left and rejoined: it is not shown again.
-    if (seq < cursor.floor || (from === seq && (!entry || seq === cursor.floor))) return []
-    return [{ packetId, cursor, from, seq, ...(from === seq && entry && { entry }) }]
+    // What lies below the floor was sent before the reader left and rejoined: it is not shown again.
+    if (seq < cursor.floor) return []
+    // Only a gap ends at the floor.
+    if (seq === cursor.floor) return [{ packetId, cursor, from, seq }]
+    return entry ? [{ packetId, cursor, from, seq, entry }] : []
   }
 
   /** Grants filters: the position in every conversation that they newly take is its end, fixed before this resolves. */

@@ -1,0 +1,389 @@
+/**
+ * Session, delivery and pump against a model, with every answer of log and storage held back until the run chooses it:
+ * append ∥ subscribe ∥ resume ∥ leave ∥ acknowledge in any order.
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { Delivery } from '../broker/delivery.ts'
+import { Session } from '../broker/session.ts'
+import { SessionStore } from '../broker/sessions.ts'
+import type { OutboundPublish } from '../broker/wire.ts'
+import { StoredEntry } from '../core/entry.ts'
+import type {
+  Change,
+  ConversationKey,
+  Found,
+  Membership,
+  Memberships,
+  MessageLog,
+  Records,
+  ScanRange,
+  Scheduler,
+  Table,
+} from '../core/ports.ts'
+import { Fault } from '../protocol/faults.ts'
+import type { AppId, ConversationId, Member, Seq, UserId } from '../protocol/ids.ts'
+
+const app = 'im' as AppId
+const bob = 'bob' as UserId
+const alice = 'alice' as UserId
+const CONVERSATIONS = ['g:a', 'g:b', 'g:c'] as ConversationId[]
+
+/** Decides when everything that waits goes on. */
+class Turns implements Scheduler {
+  #time = 1_000
+  readonly #ready: (() => void)[] = []
+  readonly #timers: { at: number; run: () => void }[] = []
+  now() {
+    return this.#time
+  }
+  after(ms: number, run: () => void) {
+    const timer = { at: this.#time + ms, run }
+    this.#timers.push(timer)
+    return () => {
+      const i = this.#timers.indexOf(timer)
+      if (i >= 0) this.#timers.splice(i, 1)
+    }
+  }
+  soon(run: () => void) {
+    this.#ready.push(run)
+  }
+  /** Answers when its turn comes, with what is true then. */
+  later<T>(answer: () => T): Promise<T> {
+    return new Promise((resolve, reject) =>
+      this.#ready.push(() => {
+        try {
+          resolve(answer())
+        } catch (error) {
+          reject(error)
+        }
+      }),
+    )
+  }
+  /** Lets one thing go on; whether there was any. */
+  async step(choice: number): Promise<boolean> {
+    if (this.#ready.length === 0) {
+      const next = this.#timers.sort((a, b) => a.at - b.at).shift()
+      if (!next) return false
+      this.#time = Math.max(this.#time, next.at)
+      next.run()
+    } else this.#ready.splice(choice % this.#ready.length, 1)[0]?.()
+    await new Promise(resolve => setImmediate(resolve))
+    return true
+  }
+}
+
+class MemoryLog implements Pick<MessageLog, 'read' | 'get' | 'tails' | 'follow'> {
+  readonly entries = new Map<ConversationKey, StoredEntry[]>()
+  readonly #turns: Turns
+  readonly #followers: ((conversation: ConversationKey, entry: StoredEntry) => void)[] = []
+  constructor(turns: Turns) {
+    this.#turns = turns
+  }
+  of(conversation: ConversationKey) {
+    const list = this.entries.get(conversation) ?? []
+    this.entries.set(conversation, list)
+    return list
+  }
+  append(conversation: ConversationKey, kind: 'message' | 'members' = 'message') {
+    const list = this.of(conversation)
+    const seq = (list.length + 1) as Seq
+    const entry = new StoredEntry(
+      { seq, n: seq, kind, from: alice, sentAt: seq },
+      Buffer.from(JSON.stringify({ conversation: conversation.slice(3), seq })),
+    )
+    list.push(entry)
+    return entry
+  }
+  publish(conversation: ConversationKey, entry: StoredEntry) {
+    for (const follower of this.#followers) follower(conversation, entry)
+  }
+  read(
+    conversation: ConversationKey,
+    { after = 0, before, limit }: { after?: number; before?: number; limit: number },
+  ) {
+    return this.#turns.later(() =>
+      this.of(conversation)
+        .filter(({ seq }) => seq > after && (before === undefined || seq < before))
+        .slice(0, limit),
+    )
+  }
+  get(wanted: readonly { conversation: ConversationKey; seq: Seq }[]) {
+    return this.#turns.later(() => wanted.map(({ conversation, seq }) => this.of(conversation)[seq - 1]))
+  }
+  tails(conversations: readonly ConversationKey[]) {
+    return this.#turns.later(() => conversations.map(key => ({ seq: this.of(key).length as Seq, n: 0, sentAt: 0 })))
+  }
+  follow(listener: (conversation: ConversationKey, entry: StoredEntry) => void) {
+    this.#followers.push(listener)
+    return () => {}
+  }
+}
+
+class MemoryRecords implements Records {
+  readonly rows = new Map<string, { row: unknown; version: number }>()
+  readonly #turns: Turns
+  constructor(turns: Turns) {
+    this.#turns = turns
+  }
+  get<Row>(from: Table<Row>, partition: string, key: string) {
+    return this.#turns.later(() => this.#found<Row>(from, partition, key))
+  }
+  getMany<Row>(): Promise<(Found<Row> | undefined)[]> {
+    throw new Error('not asked for')
+  }
+  scan<Row>(from: Table<Row>, partition: string, { after }: ScanRange) {
+    return this.#turns.later(() => {
+      const prefix = `${from.name}\0${partition}\0`
+      const keys = [...this.rows.keys()]
+        .filter(key => key.startsWith(prefix))
+        .map(key => key.slice(prefix.length))
+        .sort()
+      return keys
+        .filter(key => after === undefined || key > after)
+        .map(key => this.#found<Row>(from, partition, key) as Found<Row>)
+    })
+  }
+  write(changes: readonly Change[]) {
+    return this.#turns.later(() => {
+      for (const change of changes) {
+        const version = this.rows.get(nameOf(change))?.version ?? 0
+        if (change.expects !== undefined && change.expects !== version) throw new Fault('conflict')
+      }
+      for (const change of changes) {
+        if (change.check) continue
+        const version = this.rows.get(nameOf(change))?.version ?? 0
+        if (change.row) this.rows.set(nameOf(change), { row: structuredClone(change.row), version: version + 1 })
+        else this.rows.delete(nameOf(change))
+      }
+    })
+  }
+  #found<Row>(from: Table<Row>, partition: string, key: string): Found<Row> | undefined {
+    const found = this.rows.get(`${from.name}\0${partition}\0${key}`)
+    return found && { partition, key, cursor: key, row: found.row as Row, version: found.version }
+  }
+}
+const nameOf = ({ table, partition, key }: Change) => `${table.name}\0${partition}\0${key}`
+
+/** What the reader saw, and what is true. */
+class World {
+  readonly turns = new Turns()
+  readonly log = new MemoryLog(this.turns)
+  readonly records = new MemoryRecords(this.turns)
+  readonly members = new Map<ConversationId, Membership>()
+  readonly #followers: Parameters<Memberships['follow']>[0][] = []
+  readonly memberships: Pick<Memberships, 'of' | 'get' | 'follow'> = {
+    of: (_app, _member, after) =>
+      this.turns.later(() => {
+        // Two pages, so that changes come between them.
+        const all = [...this.members.values()].sort((a, b) => (a.conversation < b.conversation ? -1 : 1))
+        const items = all.filter(({ conversation }) =>
+          after === undefined ? conversation < 'g:b' : conversation >= after,
+        )
+        return after === undefined ? { items, next: 'g:b' } : { items }
+      }),
+    get: (_app, _member, conversation) => this.turns.later(() => this.members.get(conversation)),
+    follow: listener => {
+      this.#followers.push(listener)
+      return () => {}
+    },
+  }
+  readonly delivery = new Delivery(this.log, this.memberships)
+  readonly store = new SessionStore({ records: this.records, scheduler: this.turns })
+  session: Session | undefined
+  working: Promise<unknown> = Promise.resolve()
+  writable = true
+  /** Unacknowledged on this connection: packet id → what. */
+  unacked = new Map<number, { conversation: ConversationId; from: number; seq: number }>()
+  /** In the order of arrival, without resends. */
+  heard: { conversation: ConversationId; from: number; seq: number; gap: boolean; dup: boolean; connection: number }[] =
+    []
+  connection = 0
+  killed = false
+  faults: string[] = []
+  readonly window = 8
+
+  key = (conversation: ConversationId): ConversationKey => `${app}/${conversation}`
+
+  say(conversation: ConversationId) {
+    this.log.publish(this.key(conversation), this.log.append(this.key(conversation)))
+  }
+  change(conversation: ConversationId) {
+    const entry = this.log.append(this.key(conversation), 'members')
+    const joined = !this.members.has(conversation)
+    if (joined) this.members.set(conversation, { conversation, joinedSeq: entry.seq })
+    else this.members.delete(conversation)
+    const told = {
+      app,
+      conversation,
+      seq: entry.seq,
+      joined: joined ? [bob as Member] : [],
+      left: joined ? [] : [bob as Member],
+    }
+    for (const follower of this.#followers) follower(told)
+    this.log.publish(this.key(conversation), entry)
+  }
+
+  async connect() {
+    const opened = await this.store.open(
+      { app, member: bob, clientId: 'x' },
+      { clean: false, expirySeconds: 3600, grant: 'g' },
+    )
+    const connection = ++this.connection
+    this.unacked = new Map()
+    const session = new Session(opened, {
+      log: this.log,
+      memberships: this.memberships,
+      marks: { delivered() {} },
+      delivery: this.delivery,
+      store: this.store,
+      scheduler: this.turns,
+      limits: { messages: this.window, bytes: 100_000 },
+      failed: (where, error) => this.faults.push(`${where}: ${error}`),
+      delivered() {},
+      lost: () => {},
+      outlet: this.#outlet(connection),
+    })
+    this.session = session
+    await session.resume()
+    if (!opened.resumed) await session.subscribe([['im/u/bob/inbox', { qos: 1 }]])
+    return session
+  }
+
+  #outlet(connection: number) {
+    const world = this
+    return {
+      get writable() {
+        return world.writable
+      },
+      size: () => 1,
+      write(packet: OutboundPublish) {
+        if (connection !== world.connection) world.faults.push('a connection that is gone was written to')
+        const entry = JSON.parse(Buffer.from(packet.payload).toString()) as {
+          kind?: string
+          conversation: ConversationId
+          seq: number
+          from: number
+          to: number
+        }
+        const gap = entry.kind === 'gap'
+        const what = {
+          conversation: entry.conversation,
+          from: gap ? entry.from : entry.seq,
+          seq: gap ? entry.to : entry.seq,
+        }
+        if (world.unacked.has(packet.packetId)) world.faults.push(`packet id ${packet.packetId} is in use`)
+        world.unacked.set(packet.packetId, what)
+        if (world.unacked.size > world.window) world.faults.push('more than the window is unacknowledged')
+        world.heard.push({ ...what, gap, dup: packet.dup, connection })
+        if (!world.members.has(what.conversation))
+          world.faults.push(`delivered ${what.conversation} to one who is not a member`)
+      },
+    }
+  }
+
+  ack(choice: number) {
+    const ids = [...this.unacked.keys()]
+    const id = ids[choice % Math.max(1, ids.length)]
+    if (id === undefined) return
+    this.unacked.delete(id)
+    this.session?.pump.acked(id)
+  }
+
+  /** Lets everything happen, acknowledging all. */
+  async settle() {
+    let choice = 0
+    this.writable = true
+    this.session?.pump.drained()
+    for (let quiet = 0; quiet < 40; ) {
+      while (this.unacked.size > 0) this.ack(0)
+      quiet = (await this.turns.step(choice++)) && this.unacked.size > 0 ? 0 : quiet + 1
+    }
+  }
+
+  async until<T>(work: Promise<T>): Promise<T> {
+    let over = false
+    const watched = work.finally(() => {
+      over = true
+    })
+    watched.catch(() => {})
+    while (!over) {
+      if (!(await this.turns.step(0))) await new Promise(resolve => setImmediate(resolve))
+    }
+    return watched
+  }
+}
+
+const command = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('say' as const), at: fc.nat(2) }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('step' as const), at: fc.nat(50) }) },
+  { weight: 5, arbitrary: fc.record({ do: fc.constant('ack' as const), at: fc.nat(50) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('change' as const), at: fc.nat(2) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('reconnect' as const), at: fc.nat(2) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('stall' as const), at: fc.nat(1) }) },
+)
+
+async function play(commands: readonly { do: string; at: number }[], kills: boolean) {
+  const world = new World()
+  for (const conversation of CONVERSATIONS.slice(0, 2)) world.change(conversation)
+  await world.until(world.connect())
+  const start = new Map(CONVERSATIONS.map(conversation => [conversation, world.log.of(world.key(conversation)).length]))
+  for (const { do: what, at } of commands) {
+    const conversation = CONVERSATIONS[at % 3] as ConversationId
+    if (what === 'say') world.say(conversation)
+    else if (what === 'step') await world.turns.step(at)
+    else if (what === 'ack') world.ack(at)
+    else if (what === 'change') world.change(conversation)
+    else if (what === 'stall') {
+      world.writable = !world.writable
+      if (world.writable) world.session?.pump.drained()
+    } else {
+      const old = world.session as Session
+      if (kills && at === 0) {
+        world.killed = true
+        old.pump.close()
+        world.delivery.remove(old)
+      } else await world.until(old.close({ expirySeconds: 3600 }))
+      await world.until(world.connect())
+    }
+  }
+  await world.settle()
+  assert.deepEqual(
+    world.faults.filter(fault => !(kills && fault.includes('Another change came first'))),
+    [],
+  )
+  for (const conversation of CONVERSATIONS) judge(world, conversation, start.get(conversation) as number)
+}
+
+/** In order, all of it, and once as long as nothing was killed. */
+function judge(world: World, conversation: ConversationId, start: number) {
+  const heard = world.heard.filter(entry => entry.conversation === conversation)
+  const fresh = heard.filter(({ dup }) => !dup)
+  for (let i = 1; i < fresh.length; i++) {
+    const [before, now] = [fresh[i - 1], fresh[i]] as [(typeof fresh)[0], (typeof fresh)[0]]
+    // A gap may take in what was sent and not acknowledged when the reader left.
+    const ordered = (now.gap ? now.seq : now.from) > before.seq || (world.killed && now.connection > before.connection)
+    assert.ok(ordered, `${conversation}: ${now.from} came after ${before.seq}`)
+  }
+  const joined = world.members.get(conversation)?.joinedSeq
+  if (joined === undefined) return
+  const had = new Set(heard.flatMap(({ from, seq }) => Array.from({ length: seq - from + 1 }, (_, i) => from + i)))
+  const tail = world.log.of(world.key(conversation)).length
+  for (let seq = Math.max(joined, start + 1); seq <= tail; seq++)
+    assert.ok(had.has(seq), `${conversation}: ${seq} of ${tail} was never delivered`)
+}
+
+test('a session gets every entry in order and once, whatever comes between', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(command, { maxLength: 120 }), commands => play(commands, false)),
+    { numRuns: Number(process.env.RUNS ?? 150), includeErrorInReport: true },
+  )
+})
+
+test('a session that is killed repeats some entries, and never loses one', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(command, { maxLength: 120 }), commands => play(commands, true)),
+    { numRuns: Number(process.env.RUNS ?? 150), includeErrorInReport: true },
+  )
+})
