@@ -206,7 +206,7 @@ export class Pump {
   #offerGap(cursor: Cursor): boolean {
     const from = cursor.sent + 1
     if (from > cursor.floor) return true
-    if (this.#sender.flies(cursor, from)) {
+    if (cursor.has(cursor.floor) || this.#sender.flies(cursor, cursor.floor)) {
       cursor.sent = cursor.floor
       return true
     }
