@@ -3,10 +3,10 @@
  * Whatever changes which conversations it follows goes through here, one change after the other.
  */
 import { type DeliveryMarks, keyOf, type Membership, type Memberships, type MessageLog, remove } from '../core/ports.ts'
-import { type ConversationId, noticesOf, type Seq } from '../protocol/ids.ts'
+import type { ConversationId, Seq } from '../protocol/ids.ts'
 import { Cursor, type StoredCursor } from './cursor.ts'
 import type { Delivery } from './delivery.ts'
-import { type Filter, Filters, isDevice } from './filters.ts'
+import { type Filter, Filters } from './filters.ts'
 import { Pump, type PumpNeeds } from './pump.ts'
 import { type Ending, SessionRecord } from './record.ts'
 import type { Resend } from './sender.ts'
@@ -136,14 +136,12 @@ export class Session {
   async #cover(stored: ReadonlyMap<string, StoredCursor> | undefined): Promise<void> {
     const { memberships, log } = this.#needs
     const { app, member } = this.id
-    let items: Membership[] = isDevice(member) ? [] : [{ conversation: noticesOf(member), joinedSeq: 1 as Seq }]
     let next: string | undefined
     do {
       const page = await memberships.of(app, member, next)
       next = page.next
       // Listened to first, then compared with the tail: what becomes durable in between is seen by one of both.
-      const fresh = [...items, ...page.items].flatMap(membership => this.#listen(membership) ?? [])
-      items = []
+      const fresh = page.items.flatMap(membership => this.#listen(membership) ?? [])
       const tails = await log.tails(fresh.map(cursor => cursor.key))
       fresh.forEach((cursor, i) => {
         const tail = tails[i]?.seq ?? 0

@@ -269,7 +269,7 @@ export interface Membership {
   joinedSeq: Seq
 }
 export interface Memberships {
-  /** Page of a member's conversations, in no order that means anything; `next` is absent at the end. */
+  /** Page of a member's conversations, a user's notices among them, in no order that means anything; `next` is absent at the end. */
   of(app: AppId, member: Member, after?: string): Promise<{ items: Membership[]; next?: string }>
   /** Their place in one conversation now. */
   get(app: AppId, member: Member, conversation: ConversationId): Promise<Membership | undefined>
