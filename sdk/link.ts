@@ -67,8 +67,8 @@ export function openLink(options: LinkOptions, received: Received): Promise<Link
     // that waits for an answer of the server does not wait for itself.
     callback(packet.qos === 0 ? undefined : LATER)
   }
-  mqtt.on('disconnect', ({ reasonCode = 0, properties }) => {
-    over = { packet: 'disconnect', reasonCode, ...(properties?.reasonString && { says: properties.reasonString }) }
+  mqtt.on('disconnect', packet => {
+    over = ending('disconnect', packet)
   })
 
   return new Promise((resolve, reject) => {
@@ -79,10 +79,11 @@ export function openLink(options: LinkOptions, received: Received): Promise<Link
         reject(over)
       })
     })
-    mqtt.on('error', error => {
-      if (over.packet) return
-      const code = 'code' in error && typeof error.code === 'number' ? error.code : undefined
-      over = code === undefined ? { cause: error } : { packet: 'connack5', reasonCode: code, cause: error }
+    mqtt.on('error', cause => {
+      if (!over.packet) over = { cause }
+    })
+    mqtt.on('packetreceive', packet => {
+      if (packet.cmd === 'connack' && packet.reasonCode) over = ending('connack5', packet)
     })
     mqtt.on('connect', ({ sessionPresent, properties }) => {
       const window = Math.min(properties?.receiveMaximum ?? MAX_WINDOW, MAX_WINDOW)
@@ -90,6 +91,16 @@ export function openLink(options: LinkOptions, received: Received): Promise<Link
     })
   })
 }
+
+interface Reasons {
+  reasonCode?: number
+  properties?: { reasonString?: string }
+}
+const ending = (packet: 'connack5' | 'disconnect', { reasonCode = 0, properties }: Reasons): Ending => ({
+  packet,
+  reasonCode,
+  ...(properties?.reasonString && { says: properties.reasonString }),
+})
 
 const LATER = new Error('acknowledged later')
 

@@ -3,17 +3,22 @@
  * Node would then pass the check against the DOM library (tsconfig.json beside this file); the whole project's check
  * compiles against the real ones.
  */
+export type Packet = IConnackPacket | IPublishPacket | IDisconnectPacket
 export interface IConnackPacket {
+  cmd: 'connack'
+  reasonCode?: number
   sessionPresent: boolean
   properties?: { receiveMaximum?: number; assignedClientIdentifier?: string }
 }
 export interface IPublishPacket {
+  cmd: 'publish'
   topic: string
   payload: Uint8Array | string
   qos: 0 | 1 | 2
   messageId?: number
 }
 export interface IDisconnectPacket {
+  cmd: 'disconnect'
   reasonCode?: number
   properties?: { reasonString?: string }
 }
@@ -40,6 +45,7 @@ export class MqttClient {
   stream: { destroy(): void }
   on(event: 'connect', listener: (packet: IConnackPacket) => void): this
   on(event: 'disconnect', listener: (packet: IDisconnectPacket) => void): this
+  on(event: 'packetreceive', listener: (packet: Packet) => void): this
   on(event: 'error', listener: (error: Error) => void): this
   on(event: 'close', listener: () => void): this
   handleMessage(packet: IPublishPacket, callback: DoneCallback): void

@@ -57,15 +57,17 @@ const rowOf = (code: string): { final: boolean; says: string } | undefined =>
 type PacketOf = 'puback' | 'suback' | 'connack5' | 'disconnect'
 
 /**
- * The refusal behind an MQTT 5 reason code. Several rows share a code, so the reason string decides where the server sent
- * one: it begins with the fault's code, or is the row's sentence.
+ * The refusal behind an MQTT 5 reason code. Several rows share a code, so the reason string decides: it is the fault's code
+ * and sentence, `not-a-member: The caller is …`. Without one, the first row with that reason code is taken.
  */
-export function refusalOf(packet: PacketOf, reasonCode: number, reasonString?: string): Refusal {
-  const rows = (Object.keys(FAULTS) as FaultCode[]).filter(
+export function refusalOf(packet: PacketOf, reasonCode: number, reasonString = ''): Refusal {
+  const [, named, says] = /^([a-z][a-z0-9-]*): (.*)$/s.exec(reasonString) ?? []
+  if (named) return new Refusal(named, { says: says ?? reasonString })
+  const code = (Object.keys(FAULTS) as FaultCode[]).find(
     name => (FAULTS[name] as Partial<Record<PacketOf, number>>)[packet] === reasonCode,
   )
-  const named = rows.find(name => reasonString?.startsWith(`${name}:`) || reasonString === FAULTS[name].says)
-  const code = named ?? rows[0]
-  if (!code) return new Refusal('internal', { says: reasonString ?? `Reason code 0x${reasonCode.toString(16)}.` })
-  return new Refusal(code, named || !reasonString ? {} : { says: reasonString })
+  if (code) return new Refusal(code)
+  return new Refusal('internal', {
+    says: reasonString || `The server ended it with reason code 0x${reasonCode.toString(16)}.`,
+  })
 }
