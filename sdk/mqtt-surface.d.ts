@@ -8,7 +8,7 @@ export interface IConnackPacket {
   cmd: 'connack'
   reasonCode?: number
   sessionPresent: boolean
-  properties?: { receiveMaximum?: number; assignedClientIdentifier?: string }
+  properties?: { receiveMaximum?: number; reasonString?: string }
 }
 export interface IPublishPacket {
   cmd: 'publish'
