@@ -1,0 +1,123 @@
+/**
+ * Every commit writes a row with its number and the hash of the row before. LevelDB drops what is damaged in its
+ * write-ahead log and opens as if nothing had been there; a hole in this chain tells it.
+ *
+ * A row is kept until its commit can no longer lie in the write-ahead log alone: all of them from one opening to the next
+ * (opening moves the log into tables), but no more than the engine buffers.
+ */
+import { createHash } from 'node:crypto'
+import type { Engine } from './engine.ts'
+import { CannotOpen } from './meta.ts'
+import type { Rows } from './overlay.ts'
+import { batchKey, behind, blank, HEAD, seal, whole } from './rows.ts'
+
+/** The engine's buffer; a full one is written out while the next fills. */
+export const WRITE_BUFFER_BYTES = 4 * 1024 * 1024
+const KEEP_BYTES = 4 * WRITE_BUFFER_BYTES
+/** Commits whose rows are removed together. */
+const SEGMENT = 64
+const HASH_BYTES = 16
+
+interface Link {
+  number: number
+  /** First row that is still there. */
+  floor: number
+  /** The last commit before this one that was to be durable. */
+  durable: number
+  before: Buffer
+  hash: Buffer
+}
+
+export class Chain {
+  #number = 0
+  #durable = 0
+  #hash: Buffer = Buffer.alloc(HASH_BYTES)
+  #floor = 1
+  #bytes = 0
+  /** Bytes written when each segment since the floor ended. */
+  #segments: { last: number; bytes: number }[] = []
+  #pending: { link: Link; bytes: number; durable: boolean } | undefined
+
+  /** Looks for holes since the last opening, and removes what was looked at. @throws HoleFound */
+  async open(engine: Engine): Promise<void> {
+    const links = (await engine.rows({ gte: 'b\0', lt: behind('b\0'), limit: 10_000_000 })).map(readLink)
+    const last = links.at(-1)
+    if (!last) return
+    verify(links, last)
+    this.#number = last.number
+    this.#durable = last.number
+    this.#hash = last.hash
+    this.#floor = last.number
+    this.#bytes = 0
+    this.#segments = []
+    this.#pending = undefined
+    if (links.length > 1)
+      await engine.write(
+        links.slice(0, -1).map(link => [batchKey(link.number), undefined]),
+        true,
+      )
+  }
+
+  /** Adds the row of the next commit; `written` makes it the last one. */
+  add(rows: Rows, durable: boolean): void {
+    const number = this.#number + 1
+    const key = batchKey(number)
+    const oldest = this.#segments[0]
+    if (oldest && oldest.bytes < this.#bytes - KEEP_BYTES) {
+      for (let gone = this.#floor; gone <= oldest.last; gone++) rows.delete(batchKey(gone))
+      this.#floor = oldest.last + 1
+      this.#segments.shift()
+    }
+    const value = blank(18 + HASH_BYTES)
+    value.writeUIntBE(number, HEAD, 6)
+    value.writeUIntBE(this.#floor, HEAD + 6, 6)
+    value.writeUIntBE(this.#durable, HEAD + 12, 6)
+    value.set(this.#hash, HEAD + 18)
+    rows.put(key, seal(key, value))
+    this.#pending = { link: readLink([key, value]), bytes: rows.bytes, durable }
+  }
+
+  written(): void {
+    if (!this.#pending) return
+    const { link, bytes, durable } = this.#pending
+    this.#pending = undefined
+    this.#number = link.number
+    if (durable) this.#durable = link.number
+    this.#hash = link.hash
+    this.#bytes += bytes
+    if (link.number % SEGMENT === 0) this.#segments.push({ last: link.number, bytes: this.#bytes })
+  }
+
+  get number(): number {
+    return this.#number
+  }
+}
+
+/** The database lost something that was stored. */
+export class HoleFound extends CannotOpen {}
+
+/** Commits that were not to be durable may be missing; a later one says which was the last that was. */
+function verify(links: Link[], last: Link): void {
+  const known = links.filter(link => link.number >= last.floor)
+  let before: Link | undefined
+  for (const link of known) {
+    const expected = before ? before.number + 1 : last.floor
+    const lost = link.number > expected
+    if (lost && link.durable >= expected)
+      throw new HoleFound(`Commits ${expected} to ${link.number - 1} of ${last.number} are missing from the database.`)
+    if (before && !lost && !link.before.equals(before.hash))
+      throw new HoleFound(`Commit ${link.number} of the database does not follow commit ${before.number}.`)
+    before = link
+  }
+}
+
+function readLink([key, value]: [string, Buffer]): Link {
+  whole(key, value)
+  return {
+    number: value.readUIntBE(HEAD, 6),
+    floor: value.readUIntBE(HEAD + 6, 6),
+    durable: value.readUIntBE(HEAD + 12, 6),
+    before: value.subarray(HEAD + 18),
+    hash: createHash('sha256').update(value).digest().subarray(0, HASH_BYTES),
+  }
+}

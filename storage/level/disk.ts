@@ -1,0 +1,61 @@
+/** Refuses writes while the disk is at its low-water mark, before the engine fails; reads go on. */
+import type { Clock } from '../../core/ports.ts'
+import { Fault } from '../../protocol/faults.ts'
+import type { EpochMs } from '../../protocol/ids.ts'
+
+interface Needs {
+  clock: Clock
+  lowWaterBytes: number
+  /** Bytes that may still be written where the database lies. */
+  free: () => Promise<number>
+}
+
+const LOOK_EVERY_MS = 2_000
+/** What is written takes more room for a while: the engine's log, then tables, then merged tables. */
+const WRITES_TAKE = 3
+
+export class DiskGuard {
+  readonly #needs: Needs
+  #full = false
+  /** Bytes above the mark when last looked. */
+  #room = Number.POSITIVE_INFINITY
+  #spent = 0
+  #lookedAt: EpochMs = Number.NEGATIVE_INFINITY
+  #looking: Promise<void> | undefined
+
+  constructor(needs: Needs) {
+    this.#needs = needs
+  }
+
+  /** Looks now and then, when there is something to write. @throws Fault `storage-full` */
+  permit(bytes: number): void {
+    this.#spent += bytes * WRITES_TAKE
+    const since = this.#needs.clock.now() - this.#lookedAt
+    if (since >= LOOK_EVERY_MS || since < 0 || (this.#spent > this.#room && since > 0)) void this.look()
+    if (this.#full) throw new Fault('storage-full', { lowWaterBytes: this.#needs.lowWaterBytes })
+  }
+
+  /** @throws Fault `storage-full` */
+  async check(): Promise<void> {
+    await this.look()
+    if (this.#full) throw new Fault('storage-full', { lowWaterBytes: this.#needs.lowWaterBytes })
+  }
+
+  look(): Promise<void> {
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = undefined
+    })
+    return this.#looking
+  }
+
+  async #look(): Promise<void> {
+    this.#lookedAt = this.#needs.clock.now()
+    try {
+      this.#room = (await this.#needs.free()) - this.#needs.lowWaterBytes
+      this.#spent = 0
+      this.#full = this.#room <= 0
+    } catch {
+      // A disk that cannot tell its room is left to the engine's own errors.
+    }
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * Rows of the log. An entry: kind (high bit: retracted), n, sentAt, length and text of `from`, then the entry's JSON as
+ * clients get it, so that reading parses nothing.
+ */
+import { crc32, crc32c } from '@node-rs/crc32'
+import { StoredEntry } from '../../core/entry.ts'
+import type { ConversationKey, EntryDraft, Tail } from '../../core/ports.ts'
+import type { EpochMs, Seq } from '../../protocol/ids.ts'
+import type { EntryKind } from '../../protocol/messages.ts'
+import { blank, damaged, entryKey, HEAD, seal, whole } from './rows.ts'
+
+/** Stored; a number is never given to another kind. */
+// biome-ignore format: a table
+const CODES = { message: 1, recall: 2, edit: 3, burn: 4, members: 5, call: 6, alert: 7, command: 8, result: 9 } as const satisfies Record<EntryKind, number>
+const KINDS = new Map<number, EntryKind>(Object.entries(CODES).map(([kind, code]) => [code, kind as EntryKind]))
+const RETRACTED = 0x80
+const AT = { kind: HEAD, n: HEAD + 1, sentAt: HEAD + 7, fromLength: HEAD + 13, from: HEAD + 14 } as const
+
+/** What the log knows of an entry before its JSON. */
+export type Facts = Pick<StoredEntry, 'seq' | 'n' | 'kind' | 'from' | 'sentAt'>
+
+export interface EntryRow {
+  key: string
+  value: Buffer
+  entry: StoredEntry
+}
+
+/** `start` is the JSON up to the body, which follows as it is. */
+export function entryRow(
+  conversation: ConversationKey,
+  facts: Facts,
+  start: string,
+  rest: Uint8Array,
+  retracted = false,
+): EntryRow {
+  const key = entryKey(conversation, facts.seq)
+  const fromBytes = Buffer.byteLength(facts.from)
+  if (fromBytes > 255) throw new RangeError('A sender is at most 255 bytes.')
+  const jsonAt = AT.from + fromBytes
+  const startBytes = Buffer.byteLength(start)
+  const value = blank(jsonAt - HEAD + startBytes + rest.length)
+  value[AT.kind] = CODES[facts.kind] | (retracted ? RETRACTED : 0)
+  value.writeUIntBE(facts.n, AT.n, 6)
+  value.writeUIntBE(facts.sentAt, AT.sentAt, 6)
+  value[AT.fromLength] = fromBytes
+  value.write(facts.from, AT.from)
+  value.write(start, jsonAt)
+  value.set(rest, jsonAt + startBytes)
+  return { key, value: seal(key, value), entry: new StoredEntry(facts, value.subarray(jsonAt)) }
+}
+
+/** @throws Fault `log-unavailable`: the row is damaged, or is not that entry's. */
+export function readEntry(conversation: ConversationKey, seq: Seq, value: Buffer | undefined): StoredEntry {
+  const key = entryKey(conversation, seq)
+  if (!value) throw damaged(key, 'it is missing')
+  whole(key, value)
+  const kind = KINDS.get((value[AT.kind] as number) & ~RETRACTED)
+  if (!kind) throw damaged(key, 'its kind is not known')
+  const jsonAt = AT.from + (value[AT.fromLength] as number)
+  const facts: Facts = {
+    seq,
+    n: value.readUIntBE(AT.n, 6),
+    kind,
+    from: value.toString('latin1', AT.from, jsonAt) as Facts['from'],
+    sentAt: value.readUIntBE(AT.sentAt, 6),
+  }
+  return new StoredEntry(facts, value.subarray(jsonAt))
+}
+/** Of a row that was read before. */
+export const isRetracted = (value: Buffer): boolean => ((value[AT.kind] as number) & RETRACTED) !== 0
+
+/** What stays of a message that was taken back: its place, sender and time, not its body. */
+export function tombstone(conversation: ConversationKey, stored: StoredEntry, retracted: EntryKind): EntryRow {
+  const { kind, conversation: id, seq, n, id: ulid, from, sentAt, type, clientMessageId } = stored.entry
+  const json = JSON.stringify({
+    kind,
+    conversation: id,
+    seq,
+    n,
+    id: ulid,
+    from,
+    sentAt,
+    type,
+    clientMessageId,
+    retracted,
+  })
+  return entryRow(conversation, stored, json, new Uint8Array(0), true)
+}
+
+// ---- end of a conversation ----
+
+export interface TailRow extends Tail {
+  /** Nothing up to this position is looked up by clientMessageId any more. */
+  forgotten: number
+}
+export const NOTHING: Readonly<TailRow> = { seq: 0, n: 0, sentAt: 0, forgotten: 0 }
+
+export function tailValue(key: string, tail: TailRow): Buffer {
+  const value = blank(24)
+  value.writeUIntBE(tail.seq, HEAD, 6)
+  value.writeUIntBE(tail.n, HEAD + 6, 6)
+  value.writeUIntBE(tail.sentAt, HEAD + 12, 6)
+  value.writeUIntBE(tail.forgotten, HEAD + 18, 6)
+  return seal(key, value)
+}
+export function readTail(key: string, value: Buffer | undefined): Readonly<TailRow> {
+  if (!value) return NOTHING
+  whole(key, value)
+  return {
+    seq: value.readUIntBE(HEAD, 6) as Seq,
+    n: value.readUIntBE(HEAD + 6, 6),
+    sentAt: value.readUIntBE(HEAD + 12, 6),
+    forgotten: value.readUIntBE(HEAD + 18, 6),
+  }
+}
+
+// ---- where the message of a clientMessageId is ----
+
+export interface DedupRow {
+  seq: Seq
+  sentAt: EpochMs
+  fingerprint: Buffer
+}
+/** Of the draft as given; two polynomials and the length, since one CRC alone meets its like too soon. */
+export function fingerprintOf(draft: EntryDraft, body: Uint8Array): Buffer {
+  const print = Buffer.allocUnsafe(12)
+  print.writeUInt32LE(crc32c(body, CODES[draft.kind]), 0)
+  print.writeUInt32LE(crc32(body, CODES[draft.kind]), 4)
+  print.writeUInt32LE(body.length, 8)
+  return print
+}
+export function dedupValue(key: string, row: DedupRow): Buffer {
+  const value = blank(24)
+  value.writeUIntBE(row.seq, HEAD, 6)
+  value.writeUIntBE(row.sentAt, HEAD + 6, 6)
+  value.set(row.fingerprint, HEAD + 12)
+  return seal(key, value)
+}
+export function readDedup(key: string, value: Buffer): DedupRow {
+  whole(key, value)
+  return {
+    seq: value.readUIntBE(HEAD, 6) as Seq,
+    sentAt: value.readUIntBE(HEAD + 6, 6),
+    fingerprint: value.subarray(HEAD + 12, HEAD + 24),
+  }
+}

@@ -1,0 +1,261 @@
+/** The log over the embedded database. */
+import type { StoredEntry } from '../../core/entry.ts'
+import type {
+  AppendOptions,
+  Clock,
+  ConversationKey,
+  EntryDraft,
+  MessageLog,
+  Random,
+  ReadRange,
+  Tail,
+} from '../../core/ports.ts'
+import { Fault } from '../../protocol/faults.ts'
+import type { EpochMs, Seq } from '../../protocol/ids.ts'
+import type { StorageObserver } from '../open.ts'
+import { Append, type Appending } from './append.ts'
+import type { Committer, Participant } from './committer.ts'
+import type { DiskGuard } from './disk.ts'
+import type { Engine } from './engine.ts'
+import { type DedupRow, NOTHING, readEntry, readTail, type TailRow, tailValue } from './entries.ts'
+import { Forgetting } from './forgetting.ts'
+import type { Hot } from './hot.ts'
+import type { Rows } from './overlay.ts'
+import { damaged, entryKey, tailKey } from './rows.ts'
+import { ulids } from './ulid.ts'
+
+interface Needs {
+  engine: Engine
+  committer: Committer
+  disk: DiskGuard
+  hot: Hot
+  clock: Clock
+  random: Random
+  observer: Partial<StorageObserver>
+}
+type Listener = (conversation: ConversationKey, entry: StoredEntry) => void
+
+/** Entries of one read from disk. */
+const MAX_ENTRIES = 1_000
+/** What a read by bytes takes at first, before it knows how large the entries are. */
+const FIRST_ENTRIES = 64
+
+export class LevelLog implements MessageLog, Appending, Participant {
+  readonly #needs: Needs
+  readonly ulid: (time: EpochMs) => string
+  readonly #listeners = new Set<Listener>()
+  /** Ends that the batch under way has moved. */
+  readonly #moved = new Map<ConversationKey, Readonly<TailRow>>()
+  readonly #forgetting: Forgetting
+
+  constructor(needs: Needs) {
+    this.#needs = needs
+    this.ulid = ulids(needs.random)
+    this.#forgetting = new Forgetting({ log: this, ...needs })
+    needs.committer.participants.push(this)
+  }
+
+  append(conversation: ConversationKey, draft: EntryDraft, options: AppendOptions = {}): Promise<StoredEntry> {
+    return new Promise((resolve, reject) => {
+      const append = new Append(this, { conversation, draft, options }, resolve, reject)
+      this.#needs.disk.permit(append.bytes)
+      this.#needs.committer.add(append)
+    })
+  }
+
+  async read(conversation: ConversationKey, range: ReadRange): Promise<StoredEntry[]> {
+    const { limit, maxBytes = Number.POSITIVE_INFINITY, reverse = false } = range
+    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_ENTRIES)
+      throw new Fault('malformed', { issues: [{ path: ['limit'], message: 'From 1 to 1,000.' }] })
+    const tail = this.#needs.hot.tail(conversation) ?? (await this.#tail(conversation))
+    let from = (range.after ?? 0) + 1
+    let to = Math.min((range.before ?? Number.MAX_SAFE_INTEGER) - 1, tail.seq)
+    if (reverse) from = Math.max(from, to - limit + 1)
+    else to = Math.min(to, from + limit - 1)
+    if (from > to) return []
+    const hot = this.#needs.hot.range(conversation, from, to)
+    if (hot) return cut(reverse ? hot.reverse() : hot, maxBytes)
+    return this.#stored(conversation, { from, to, reverse, maxBytes })
+  }
+
+  async get(wanted: readonly { conversation: ConversationKey; seq: Seq }[]): Promise<(StoredEntry | undefined)[]> {
+    const entries = wanted.map(({ conversation, seq }) => this.#needs.hot.get(conversation, seq))
+    const cold = [...wanted.keys()].filter(at => !entries[at])
+    if (cold.length === 0) return entries
+    const asked = cold.map(at => wanted[at] as { conversation: ConversationKey; seq: Seq })
+    const values = await this.#needs.engine.getMany(asked.map(at => entryKey(at.conversation, at.seq)))
+    const absent: typeof asked = []
+    asked.forEach((at, nth) => {
+      const value = values[nth]
+      if (value) entries[cold[nth] as number] = readEntry(at.conversation, at.seq, value)
+      else absent.push(at)
+    })
+    if (absent.length > 0) await this.#mustBeAbsent(absent)
+    return entries
+  }
+
+  async tails(conversations: readonly ConversationKey[]): Promise<Tail[]> {
+    const { hot, engine, committer } = this.#needs
+    const tails = conversations.map(conversation => hot.tail(conversation))
+    const cold = [...conversations.keys()].filter(at => !tails[at])
+    if (cold.length > 0) {
+      const { generation } = committer
+      const values = await engine.getMany(cold.map(at => tailKey(conversations[at] as ConversationKey)))
+      cold.forEach((at, nth) => {
+        const conversation = conversations[at] as ConversationKey
+        const tail = readTail(tailKey(conversation), values[nth])
+        // An append since then may have moved it.
+        if (generation === committer.generation && tail !== NOTHING) hot.setTail(conversation, tail)
+        tails[at] = tail
+      })
+    }
+    return tails.map(tail => ({ seq: tail?.seq ?? 0, n: tail?.n ?? 0, sentAt: tail?.sentAt ?? 0 }))
+  }
+
+  async seqAt(conversation: ConversationKey, since: EpochMs): Promise<Seq> {
+    const tail = await this.#tail(conversation)
+    let low = 1
+    let high = tail.sentAt < since ? low - 1 : tail.seq
+    if (high === 0) return (tail.seq + 1) as Seq
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2) as Seq
+      if ((await this.#entry(conversation, middle)).sentAt >= since) high = middle
+      else low = middle + 1
+    }
+    return low as Seq
+  }
+
+  follow(listener: Listener): () => void {
+    // Each call is a subscription of its own, also of the same function.
+    const own: Listener = (conversation, entry) => listener(conversation, entry)
+    this.#listeners.add(own)
+    return () => this.#listeners.delete(own)
+  }
+
+  // ---- for appends ----
+
+  now(): EpochMs {
+    return this.#needs.clock.now()
+  }
+  knows(conversation: ConversationKey): boolean {
+    return this.#moved.has(conversation) || this.#needs.hot.tail(conversation) !== undefined
+  }
+  end(conversation: ConversationKey, rows: Rows): Readonly<TailRow> {
+    const known = this.#moved.get(conversation) ?? this.#needs.hot.tail(conversation)
+    if (known) return known
+    const key = tailKey(conversation)
+    return readTail(key, rows.get(key))
+  }
+  moveEnd(conversation: ConversationKey, tail: Readonly<TailRow>): void {
+    this.#moved.set(conversation, tail)
+  }
+
+  stored(conversation: ConversationKey, entry: StoredEntry, tombstone: StoredEntry | undefined): void {
+    this.#needs.hot.push(conversation, entry)
+    if (tombstone) this.#needs.hot.replace(conversation, tombstone)
+    for (const listener of this.#listeners) {
+      try {
+        listener(conversation, entry)
+      } catch (thrown) {
+        this.#needs.observer.listenerFailed?.(thrown)
+      }
+    }
+    this.#forgetting.appended(conversation, entry.seq)
+  }
+
+  async repeat(append: Append, { seq, fingerprint }: DedupRow): Promise<StoredEntry> {
+    const stored = await this.#entry(append.conversation, seq)
+    if (!append.fingerprint?.equals(fingerprint) && !append.isSaidBy(stored))
+      throw new Fault('client-message-id-reused', { seq })
+    return stored.again()
+  }
+
+  // ---- for the committer ----
+
+  beforeWrite(rows: Rows): void {
+    for (const [conversation, tail] of this.#moved) {
+      const key = tailKey(conversation)
+      rows.put(key, tailValue(key, tail))
+    }
+  }
+  afterWrite(): void {
+    for (const [conversation, tail] of this.#moved) this.#needs.hot.setTail(conversation, tail)
+    this.#moved.clear()
+  }
+  failed(): void {
+    this.#moved.clear()
+    this.#needs.hot.clear()
+  }
+
+  // ---- helpers ----
+
+  async #tail(conversation: ConversationKey): Promise<Tail> {
+    const [tail] = await this.tails([conversation])
+    return tail ?? NOTHING
+  }
+
+  async #entry(conversation: ConversationKey, seq: Seq): Promise<StoredEntry> {
+    const [entry] = await this.get([{ conversation, seq }])
+    if (!entry) throw damaged(entryKey(conversation, seq), 'it is missing')
+    return entry
+  }
+
+  /** Every position up to the tail has its row. */
+  async #mustBeAbsent(absent: readonly { conversation: ConversationKey; seq: Seq }[]): Promise<void> {
+    const tails = await this.tails(absent.map(({ conversation }) => conversation))
+    absent.forEach(({ conversation, seq }, nth) => {
+      if (seq >= 1 && seq <= (tails[nth]?.seq ?? 0)) throw damaged(entryKey(conversation, seq), 'it is missing')
+    })
+  }
+
+  /** All rows `from` to `to`; each is known to exist, so that none can be missing unseen. */
+  async #stored(conversation: ConversationKey, range: Needed): Promise<StoredEntry[]> {
+    const entries: StoredEntry[] = []
+    let { from, to } = range
+    let chunk = range.maxBytes === Number.POSITIVE_INFINITY ? MAX_ENTRIES : FIRST_ENTRIES
+    for (let left = range.maxBytes; left > 0 && from <= to; chunk = Math.min(chunk * 2, MAX_ENTRIES)) {
+      const count = Math.min(chunk, to - from + 1)
+      const first = range.reverse ? to - count + 1 : from
+      const read = cut(await this.#chunk(conversation, first, count, range.reverse), left)
+      for (const entry of read) {
+        left -= entry.bytes.length
+        entries.push(entry)
+      }
+      if (read.length < count) break
+      if (range.reverse) to -= count
+      else from += count
+    }
+    return entries
+  }
+
+  async #chunk(conversation: ConversationKey, first: number, count: number, reverse: boolean): Promise<StoredEntry[]> {
+    const last = first + count - 1
+    const values = await this.#needs.engine.values({
+      gte: entryKey(conversation, first),
+      lte: entryKey(conversation, last),
+      limit: count,
+      reverse,
+    })
+    return Array.from({ length: count }, (_, nth) => {
+      const seq = (reverse ? last - nth : first + nth) as Seq
+      return readEntry(conversation, seq, values[nth])
+    })
+  }
+}
+
+interface Needed {
+  from: number
+  to: number
+  reverse: boolean
+  maxBytes: number
+}
+
+/** Up to the entry that reaches so many bytes, that one included. */
+function cut(entries: StoredEntry[], maxBytes: number): StoredEntry[] {
+  let bytes = 0
+  for (let at = 0; at < entries.length; at++) {
+    bytes += entries[at]?.bytes.length ?? 0
+    if (bytes >= maxBytes) return entries.slice(0, at + 1)
+  }
+  return entries
+}

@@ -1,0 +1,103 @@
+/**
+ * How rows lie in the database. Keys are text, parts parted by U+0000, which no part contains, and sort by UTF-8 bytes:
+ *
+ *   e conversation ordinal(seq)                      an entry
+ *   t conversation                                   the end of a conversation
+ *   d conversation sender clientMessageId            where that message is
+ *   r table partition key                            a record
+ *   i table index partition sort (record's) partition key   where a record also stands
+ *   b ordinal(number)                                a commit, see chain.ts
+ *   m                                                what the database is, see meta.ts
+ *   p                                                nothing; written to learn whether writes succeed
+ *
+ * A value begins with CRC-32C over key and value (4 bytes, little endian) and the version of its format (1 byte).
+ */
+import { crc32c } from '@node-rs/crc32'
+import type { ConversationKey } from '../../core/ports.ts'
+import { Fault } from '../../protocol/faults.ts'
+import type { Sender } from '../../protocol/ids.ts'
+
+export const FORMAT = 1
+/** Bytes before the payload. */
+export const HEAD = 5
+const SEP = '\0'
+
+/** Decimal after a letter that counts the digits: sorts as the number does, for any safe integer. */
+export function ordinal(number: number): string {
+  const digits = String(number)
+  return String.fromCharCode(96 + digits.length) + digits
+}
+
+export const entryKey = (conversation: ConversationKey, seq: number) => `e\0${conversation}\0${ordinal(seq)}`
+export const tailKey = (conversation: ConversationKey) => `t\0${conversation}`
+export const dedupKey = (conversation: ConversationKey, from: Sender, clientMessageId: string) =>
+  `d\0${conversation}\0${from}\0${clientMessageId}`
+export const batchKey = (number: number) => `b\0${ordinal(number)}`
+export const metaKey = 'm'
+export const joinKey = (...parts: string[]) => parts.join(SEP)
+
+/** The first key behind all that begin with `prefix`. */
+export function behind(prefix: string): string {
+  const points = Array.from(prefix)
+  for (let last = points.pop(); last !== undefined; last = points.pop()) {
+    const point = last.codePointAt(0) ?? 0
+    if (point < 0x10_ffff) return points.join('') + String.fromCodePoint(point === 0xd7ff ? 0xe000 : point + 1)
+  }
+  return prefix
+}
+
+/** A part of a key: well-formed, without the separator. */
+export function part(text: string): string {
+  if (text.includes(SEP) || !text.isWellFormed())
+    throw new Fault('malformed', { issues: [{ path: [], message: 'A key is well-formed text without U+0000.' }] })
+  return text
+}
+
+/** A value with room for its head; the payload begins at `HEAD`. */
+export const blank = (payloadBytes: number): Buffer => Buffer.allocUnsafe(HEAD + payloadBytes)
+
+/** Fills in the head. */
+export function seal(key: string, value: Buffer): Buffer {
+  value[4] = FORMAT
+  value.writeUInt32LE(checksum(key, value), 0)
+  return value
+}
+
+/** The value, if it is whole. @throws Fault `log-unavailable` */
+export function whole(key: string, value: Buffer): Buffer {
+  if (value.length < HEAD || value.readUInt32LE(0) !== checksum(key, value))
+    throw damaged(key, 'its checksum does not fit')
+  if (value[4] !== FORMAT) throw damaged(key, `its format is ${value[4]}, not ${FORMAT}`)
+  return value
+}
+
+/** Never a shorter answer: whoever needed the row gets this instead. */
+export const damaged = (key: string, what: string) =>
+  new Fault('log-unavailable', {}, { cause: new Error(`Row ${JSON.stringify(key)} is damaged: ${what}.`) })
+
+/** Below this many bytes a call into native code costs more than it saves. */
+const NATIVE_FROM = 128
+
+function checksum(key: string, value: Buffer): number {
+  const seed = crcOfText(key)
+  if (value.length >= NATIVE_FROM) return crc32c(value.subarray(4), seed)
+  let crc = ~seed
+  for (let at = 4; at < value.length; at++) crc = (STEPS[(crc ^ (value[at] as number)) & 255] as number) ^ (crc >>> 8)
+  return ~crc >>> 0
+}
+
+function crcOfText(text: string): number {
+  let crc = -1
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code > 127) return crc32c(text)
+    crc = (STEPS[(crc ^ code) & 255] as number) ^ (crc >>> 8)
+  }
+  return ~crc >>> 0
+}
+
+const STEPS = Int32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f6_3b78 : crc >>> 1
+  return crc
+})

@@ -1,0 +1,76 @@
+/** Opens the storage that the settings name. */
+import { mkdir, statfs } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ClassicLevel } from 'classic-level'
+import { MemoryLevel } from 'memory-level'
+import type { Clock, Storage } from '../core/ports.ts'
+import { WRITE_BUFFER_BYTES } from './level/chain.ts'
+import type { Level } from './level/engine.ts'
+import { CannotOpen } from './level/meta.ts'
+import { openOver } from './level/open.ts'
+
+/** Told of what happens below the ports. */
+export interface StorageObserver {
+  /** A batch of writes is durable. */
+  committed(batch: { transactions: number; rows: number; bytes: number; tookMs: number }): void
+  /** A batch of writes failed as a whole; every one who waits for it is told `log-unavailable`. */
+  writeFailed(cause: unknown): void
+  /** A follower threw, or work beside the writes failed. */
+  listenerFailed(cause: unknown): void
+}
+
+interface Common {
+  clock: Clock
+  observer?: Partial<StorageObserver>
+}
+export interface LevelOptions extends Common {
+  engine: 'level'
+  directory: string
+  /** Off: a power cut may take the last seconds, a killed process nothing. For tests. */
+  fsync: boolean
+  /** Writes are refused while the disk has less room than this. */
+  lowWaterBytes: number
+}
+export interface MemoryOptions extends Common {
+  engine: 'memory'
+}
+export type StorageOptions = LevelOptions | MemoryOptions
+
+/** @throws CannotOpen: in use by another process, not ours, of another format, or with a hole. */
+export async function openStorage(options: StorageOptions): Promise<Storage> {
+  if (options.engine === 'memory') {
+    const level: Level = new MemoryLevel<string, Buffer>({ valueEncoding: 'buffer' })
+    return openOver(level, { ...options, fsync: false, lowWaterBytes: 0, free: async () => Number.POSITIVE_INFINITY })
+  }
+  const { directory } = options
+  const free = async () => {
+    const { bavail, bsize } = await statfs(directory)
+    return bavail * bsize
+  }
+  const level = await openDirectory(directory)
+  try {
+    return await openOver(level, { ...options, free })
+  } catch (cause) {
+    await level.close()
+    throw cause
+  }
+}
+
+export async function openDirectory(directory: string): Promise<Level> {
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  const level: Level = new ClassicLevel<string, Buffer>(join(directory, 'level'), {
+    valueEncoding: 'buffer',
+    writeBufferSize: WRITE_BUFFER_BYTES,
+  })
+  try {
+    await level.open()
+    return level
+  } catch (thrown) {
+    const { cause } = thrown as { cause?: { code?: string; message?: string } }
+    if (cause?.code === 'LEVEL_LOCKED')
+      throw new CannotOpen(`The data directory ${directory} is in use by another process.`, { cause: thrown })
+    throw new CannotOpen(`The data directory ${directory} cannot be opened: ${cause?.message ?? thrown}.`, {
+      cause: thrown,
+    })
+  }
+}
