@@ -1,0 +1,213 @@
+/** A real server process of a test, and people with accounts on it who speak raw MQTT and REST. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { TestContext } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import type { Connect } from '../../bench/wire/packets.ts'
+import { Script } from '../../bench/wire/script.ts'
+
+const MAIN = fileURLToPath(new URL('../../server/main.js', import.meta.url))
+
+interface Ports {
+  http: number
+  mqtt: number
+}
+
+export class TestServer {
+  readonly dir: string
+  readonly #env: Record<string, string>
+  #process: ChildProcess | undefined
+  ports: Ports = { http: 0, mqtt: 0 }
+  /** What it logged. */
+  log = ''
+
+  private constructor(env: Record<string, string>) {
+    this.#env = env
+    this.dir = mkdtempSync(join(tmpdir(), 'im-test-'))
+  }
+
+  /** Starts a server on an empty data directory, and ends it with the test. */
+  static async start(t: TestContext, env: Record<string, string> = {}): Promise<TestServer> {
+    const server = new TestServer(env)
+    t.after(async () => {
+      await server.kill()
+      rmSync(server.dir, { recursive: true, force: true })
+    })
+    await server.start()
+    return server
+  }
+
+  get pid(): number {
+    return this.#process?.pid ?? 0
+  }
+
+  async start(): Promise<void> {
+    const standard = {
+      IM_HTTP_PORT: '0',
+      IM_MQTT_PORT: '0',
+      IM_DATA_DIR: this.dir,
+      IM_LOG_LEVEL: 'warn',
+      IM_RATE_LIMITS: 'off',
+    }
+    const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('IM_')))
+    const child = spawn(process.execPath, [MAIN], {
+      env: { ...inherited, ...standard, ...this.#env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#process = child
+    child.stderr.on('data', (bytes: Buffer) => {
+      this.log = (this.log + bytes).slice(-100_000)
+    })
+    const ended = once(child, 'exit').then(([code]) => assert.fail(`the server ended with ${code}: ${this.log}`))
+    ended.catch(() => {})
+    const [line] = (await Promise.race([once(createInterface(child.stdout), 'line'), ended])) as [string]
+    this.ports = JSON.parse(line) as Ports
+  }
+
+  /** kill -9. */
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL')
+  }
+  /** SIGTERM; resolves to the exit code. */
+  async stop(): Promise<number | null> {
+    return this.#end('SIGTERM')
+  }
+  signal(signal: NodeJS.Signals): void {
+    this.#process?.kill(signal)
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<number | null> {
+    const child = this.#process
+    if (!child || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null
+    const exit = once(child, 'exit')
+    child.kill(signal)
+    const [code] = (await exit) as [number | null]
+    return code
+  }
+
+  /** Registers a user with a personal key. */
+  async register(user: string): Promise<Person> {
+    const { body } = await rest(this, 'POST', '/v1/register', { user, password: `${user} has a password` })
+    const { accessToken, refreshToken } = body as { accessToken: string; refreshToken: string }
+    const { body: key } = await rest(this, 'POST', '/v1/me/keys', { name: 'test' }, accessToken)
+    return new Person(this, user, accessToken, refreshToken, (key as { key: string }).key)
+  }
+
+  async people<N extends string>(...users: N[]): Promise<Record<N, Person>> {
+    const all = await Promise.all(users.map(async user => [user, await this.register(user)] as const))
+    return Object.fromEntries(all) as Record<N, Person>
+  }
+}
+
+export interface Answer {
+  status: number
+  headers: Headers
+  // A test reads what it expects to be there.
+  body: unknown
+}
+
+export async function rest(
+  server: { ports: Ports },
+  method: string,
+  path: string,
+  input?: unknown,
+  token?: string,
+): Promise<Answer> {
+  const response = await fetch(`http://127.0.0.1:${server.ports.http}${path}`, {
+    method,
+    headers: {
+      ...(token && { authorization: `Bearer ${token}` }),
+      ...(input !== undefined && { 'content-type': 'application/json' }),
+    },
+    ...(input !== undefined && { body: typeof input === 'string' ? input : JSON.stringify(input) }),
+  })
+  const text = await response.text()
+  return { status: response.status, headers: response.headers, body: text === '' ? undefined : JSON.parse(text) }
+}
+
+export interface EntryJson {
+  kind: string
+  conversation: string
+  seq: number
+  n: number
+  id: string
+  from: string
+  sentAt: number
+  type?: string
+  text?: string
+  [field: string]: unknown
+}
+
+export class Person {
+  readonly server: TestServer
+  readonly user: string
+  readonly token: string
+  readonly refreshToken: string
+  readonly key: string
+
+  constructor(server: TestServer, user: string, token: string, refreshToken: string, key: string) {
+    this.server = server
+    this.user = user
+    this.token = token
+    this.refreshToken = refreshToken
+    this.key = key
+  }
+
+  get inbox(): string {
+    return `im/u/${this.user}/inbox`
+  }
+
+  async api(method: string, path: string, input?: unknown): Promise<Answer> {
+    return rest(this.server, method, `/v1${path}`, input, this.key)
+  }
+
+  /** A persistent session unless it says otherwise. */
+  connect(version: 4 | 5 = 5, options: Partial<Connect> = {}): Promise<Script> {
+    const properties = version === 5 ? { sessionExpiryInterval: 3600, ...options.properties } : undefined
+    const connect = { clientId: 'phone', username: this.user, password: this.key, clean: false, ...options }
+    return Script.connect({ port: this.server.ports.mqtt }, version, { ...connect, ...(properties && { properties }) })
+  }
+
+  async group(group: string, ...members: Person[]): Promise<void> {
+    const { status } = await this.api('POST', '/groups', {
+      group,
+      name: group,
+      ...(members.length > 0 && { members: members.map(({ user }) => user) }),
+    })
+    assert.equal(status, 201)
+  }
+
+  /** All of a conversation's history, read page by page. */
+  async history(conversation: string, after = 0): Promise<EntryJson[]> {
+    const all: EntryJson[] = []
+    for (;;) {
+      const { status, body } = await this.api(
+        'GET',
+        `/conversations/${conversation}/messages?after=${all.at(-1)?.seq ?? after}&limit=500`,
+      )
+      assert.equal(status, 200, JSON.stringify(body))
+      const { items } = body as { items: EntryJson[] }
+      if (items.length === 0) return all
+      all.push(...items)
+    }
+  }
+}
+
+export const entryOf = ({ payload }: { payload: Buffer }) => JSON.parse(payload.toString()) as EntryJson
+
+/** Whether a stock client's programs are installed; where REQUIRE_REAL_PARTS is set, they must be. */
+export async function absent(program: string): Promise<string | false> {
+  const found = await new Promise<boolean>(resolve => {
+    spawn('which', [program], { stdio: 'ignore' })
+      .on('exit', code => resolve(code === 0))
+      .on('error', () => resolve(false))
+  })
+  if (found) return false
+  assert.ok(!process.env.REQUIRE_REAL_PARTS, `${program} is not installed`)
+  return `${program} is not installed`
+}
