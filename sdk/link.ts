@@ -3,7 +3,8 @@
  * to it: its store would send a publish again without asking the outbox, and with the old password. So every connection is a
  * client object of its own, and dies with the connection.
  */
-import { connect, type IClientOptions, type IPublishPacket, type MqttClient } from 'mqtt'
+// The default import: mqtt.js' build for browsers has no other.
+import mqttJs, { type IClientOptions, type IPublishPacket, type MqttClient } from 'mqtt'
 import { type Refusal, refusalOf } from './refusal.ts'
 
 /** For Node: what to trust and to show on `mqtts:` and `wss:`. In a browser the browser decides. */
@@ -57,7 +58,7 @@ const MAX_WINDOW = 64
 
 /** @throws Ending */
 export function openLink(options: LinkOptions, received: Received): Promise<Link> {
-  const mqtt = connect(options.url, mqttOptions(options))
+  const mqtt = mqttJs.connect(options.url, mqttOptions(options))
   const acknowledge = acknowledger(mqtt)
   let over: Ending = {}
   mqtt.handleMessage = (packet, callback) => {

@@ -62,4 +62,5 @@ export class MqttClient {
   end(force?: boolean): this
   private _sendPacket(packet: { cmd: 'puback'; messageId: number; reasonCode: number }): void
 }
-export function connect(url: string, options: IClientOptions): MqttClient
+declare const mqtt: { connect(url: string, options: IClientOptions): MqttClient }
+export default mqtt
