@@ -1,5 +1,5 @@
 /** What the server tells a client beside entries: answers, refusals and live events. None of it is history. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { ConversationId, Seq, UserId } from './ids.ts'
 
 const Reply = z.object({

@@ -1,5 +1,5 @@
 /** Identities, and how a conversation's id is made of them. Ids are never given again, also after deletion. */
-import { z } from 'zod'
+import * as z from 'zod'
 
 const NAME = '[a-z0-9][a-z0-9._-]{0,63}'
 const nameId = (what: string) =>

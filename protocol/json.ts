@@ -1,5 +1,5 @@
 /** JSON from outside: well-formed UTF-8, plain objects, bounded depth, and no number that would not come back the same. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { Fault } from './faults.ts'
 
 /** Nesting of a whole request. */

@@ -1,5 +1,5 @@
 /** What people and things say: the draft a client sends, and the entry that the log makes of it. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { ClientMessageId, ConversationId, type EpochMs, GroupId, type Sender, Seq, UserId } from './ids.ts'
 import { PlainObject } from './json.ts'
 

@@ -1,5 +1,5 @@
 /** Accounts: who someone is, and how they show it. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { AppId, UserId } from '../ids.ts'
 import { cursor, DisplayName, limit, nothing, Password, Profile, pageOf, path } from './shapes.ts'
 

@@ -1,5 +1,5 @@
 /** Conversations: what was said, what is new, who has read it. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { UserId } from '../ids.ts'
 import { Draft, Entry, Gap } from '../messages.ts'
 import { Conversation, cursor, limit, Moment, nothing, pageOf, path, SeqText } from './shapes.ts'

@@ -1,5 +1,5 @@
 /** Things: devices that report alerts and values, and take commands. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { ClientMessageId, DeviceId, GroupId } from '../ids.ts'
 import { PlainObject } from '../json.ts'
 import { Entry, Severity, Text } from '../messages.ts'

@@ -1,5 +1,5 @@
 /** Groups: who is in, who decides, what it is called. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { GroupId, UserId } from '../ids.ts'
 import {
   cursor,

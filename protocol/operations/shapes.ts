@@ -1,5 +1,5 @@
 /** Shapes that several operations share. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { ConversationId, DeviceId, type EpochMs, GroupId, type Seq, UserId } from '../ids.ts'
 import { Entry } from '../messages.ts'
 
