@@ -1,0 +1,85 @@
+/** A reader that stops reading costs the server no memory and others no time, and gets everything once it reads on. */
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import type { Script } from '../bench/wire/script.ts'
+import { entryOf, type Person, TestServer } from './support/server.ts'
+
+const rssMiB = (pid: number) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
+
+async function send(sender: Script, count: number, text: (i: number) => string): Promise<void> {
+  const pending: Promise<unknown>[] = []
+  for (let i = 0; i < count; i++) {
+    pending.push(sender.publish({ topic: 'im/u/bob/send', payload: text(i), qos: 1 }))
+    if (pending.length >= 100) await Promise.all(pending.splice(0))
+  }
+  await Promise.all(pending)
+}
+
+/** Round trips of two others, one at a time, until told to stop: milliseconds, sorted. */
+function others(carol: Script, dave: Script): { stop: () => Promise<number[]> } {
+  let going = true
+  const times: number[] = []
+  const done = (async () => {
+    while (going) {
+      const from = performance.now()
+      carol.publish({ topic: 'im/u/dave/send', payload: 'ping', qos: 1 })
+      await dave.next('publish')
+      times.push(performance.now() - from)
+    }
+  })()
+  return {
+    stop: async () => {
+      going = false
+      await done
+      return times.sort((a, b) => a - b)
+    },
+  }
+}
+
+const WORKLOADS = [
+  { name: '50,000 texts of 200 bytes', count: 50_000, bytes: 200 },
+  { name: '2,000 of 64 KiB', count: 2_000, bytes: 64 * 1024 - 16 },
+]
+const linux = process.platform === 'linux'
+
+for (const { name, count, bytes } of WORKLOADS) {
+  test(`a reader that stops reading while ${name} arrive`, {
+    timeout: 180_000,
+    skip: !linux && 'memory is read from /proc',
+  }, async t => {
+    const server = await TestServer.start(t, { IM_FSYNC: 'off' })
+    const { alice, bob, carol, dave } = await server.people('alice', 'bob', 'carol', 'dave')
+    const connect = async (person: Person) => {
+      const script = await person.connect(5)
+      await script.subscribe(person.inbox)
+      return script
+    }
+    const [stalled, from, to] = [await connect(bob), await connect(carol), await connect(dave)]
+    const sender = await alice.connect(5)
+    const padding = 'x'.repeat(bytes)
+    const text = (i: number) => `${String(i).padStart(8, '0')} ${padding}`
+
+    // The run without a stalled reader comes first: it warms up what both share, and is the measure for the other.
+    const alone = others(from, to)
+    await send(sender, Math.floor(count / 10), text)
+    for (let i = 0; i < Math.floor(count / 10); i++) await stalled.next('publish')
+    const before = await alone.stop()
+    const rss = rssMiB(server.pid)
+
+    stalled.wire.stopReading()
+    const beside = others(from, to)
+    await send(sender, count, text)
+    const during = await beside.stop()
+    const grown = rssMiB(server.pid) - rss
+
+    stalled.wire.readOn()
+    for (let i = 0; i < count; i++)
+      assert.ok(entryOf(await stalled.next('publish')).text?.startsWith(String(i).padStart(8, '0')), `message ${i}`)
+    const p99 = (times: number[]) => times[Math.floor(times.length * 0.99)] ?? 0
+    t.diagnostic(
+      `grew by ${grown.toFixed(1)} MiB; p99 of others ${p99(before).toFixed(1)} ms before, ${p99(during).toFixed(1)} ms during`,
+    )
+    assert.ok(grown < 20, `the server grew by ${grown.toFixed(1)} MiB`)
+  })
+}
