@@ -15,6 +15,8 @@ import { type Arrival, release, tap } from './tap.ts'
 import { Upkeep } from './upkeep.ts'
 import { tellWill } from './wills.ts'
 
+export type { BrokerGauges, BrokerObserver } from './observer.ts'
+export { readProxyHeader } from './proxy.ts'
 export type BrokerOptions = EntranceOptions
 export interface BrokerNeeds extends Omit<EntranceNeeds, 'table' | 'delivery' | 'store' | 'closed'> {
   retained: RetainedValues

@@ -73,7 +73,7 @@ export const Config = z.object({
   windowMessages: whole(1, 1_000, 100).meta(about('IM_WINDOW_MESSAGES', 'a whole number, 1 to 1000', 'Unacknowledged messages that one session may have, at most.')),
   windowBytes: whole(1_024, 16_777_216, 262_144).meta(about('IM_WINDOW_BYTES', 'a whole number of bytes, 1024 to 16777216', 'Unacknowledged bytes that one session may have; one message is always sent.')),
   trustedProxies: list(isNetwork, '').meta(about('IM_TRUSTED_PROXIES', 'addresses or networks such as 10.0.0.0/8, with commas between', 'Reverse proxies: `X-Forwarded-For` is believed from these only.', { standard: 'none' })),
-  proxyProtocol: onOff('off').meta(about('IM_PROXY_PROTOCOL', 'on or off', 'Reserved for the PROXY protocol on the MQTT ports; this version refuses `on`.')),
+  proxyProtocol: onOff('off').meta(about('IM_PROXY_PROTOCOL', 'on or off', 'A proxy puts the PROXY header (version 1 or 2) before every connection of the MQTT ports; `on` refuses connections without it.')),
   corsOrigins: list(isOrigin, '*').meta(about('IM_CORS_ORIGINS', 'origins such as https://chat.example.com, with commas between, or *', 'Origins whose pages may call `/v1`. Any may by default: callers prove themselves by token, never by cookie.')),
   metricsToken: z.string().min(8).max(256).optional().meta(about('IM_METRICS_TOKEN', '8 to 256 characters', 'Bearer token of `/metrics`. Without one it answers to this machine only.', { standard: 'none', secret: true })),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).prefault('info').meta(about('IM_LOG_LEVEL', 'trace, debug, info, warn, error, fatal or silent', 'What is logged to standard error.')),
@@ -124,7 +124,6 @@ function contradictions(config: Config): string[] {
     found.push('IM_TLS_CERT and IM_TLS_KEY are needed together: one of them is missing.')
   if (config.storage === 'cassandra')
     found.push('IM_STORAGE=cassandra is not in this version yet; use level, which needs no other service.')
-  if (config.proxyProtocol) found.push('IM_PROXY_PROTOCOL=on is not in this version yet; leave it off.')
   return found
 }
 

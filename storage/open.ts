@@ -9,6 +9,8 @@ import type { Level } from './level/engine.ts'
 import { CannotOpen } from './level/meta.ts'
 import { openOver } from './level/open.ts'
 
+export { CannotOpen }
+
 /** Told of what happens below the ports. */
 export interface StorageObserver {
   /** A batch of writes is durable. */
