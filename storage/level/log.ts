@@ -21,6 +21,7 @@ import { type DedupRow, NOTHING, readEntry, readTail, type TailRow, tailValue } 
 import { Forgetting } from './forgetting.ts'
 import type { Hot } from './hot.ts'
 import type { Rows } from './overlay.ts'
+import { cut, MAX_ENTRIES, readStored } from './reading.ts'
 import { damaged, entryKey, tailKey } from './rows.ts'
 import { ulids } from './ulid.ts'
 
@@ -34,11 +35,6 @@ interface Needs {
   observer: Partial<StorageObserver>
 }
 type Listener = (conversation: ConversationKey, entry: StoredEntry) => void
-
-/** Entries of one read from disk. */
-const MAX_ENTRIES = 1_000
-/** What a read by bytes takes at first, before it knows how large the entries are. */
-const FIRST_ENTRIES = 64
 
 export class LevelLog implements MessageLog, Appending, Participant {
   readonly #needs: Needs
@@ -75,7 +71,7 @@ export class LevelLog implements MessageLog, Appending, Participant {
     if (from > to) return []
     const hot = this.#needs.hot.range(conversation, from, to)
     if (hot) return cut(reverse ? hot.reverse() : hot, maxBytes)
-    return this.#stored(conversation, { from, to, reverse, maxBytes })
+    return readStored(this.#needs.engine, conversation, { from, to, reverse, maxBytes })
   }
 
   async get(wanted: readonly { conversation: ConversationKey; seq: Seq }[]): Promise<(StoredEntry | undefined)[]> {
@@ -207,55 +203,4 @@ export class LevelLog implements MessageLog, Appending, Participant {
       if (seq >= 1 && seq <= (tails[nth]?.seq ?? 0)) throw damaged(entryKey(conversation, seq), 'it is missing')
     })
   }
-
-  /** All rows `from` to `to`; each is known to exist, so that none can be missing unseen. */
-  async #stored(conversation: ConversationKey, range: Needed): Promise<StoredEntry[]> {
-    const entries: StoredEntry[] = []
-    let { from, to } = range
-    let chunk = range.maxBytes === Number.POSITIVE_INFINITY ? MAX_ENTRIES : FIRST_ENTRIES
-    for (let left = range.maxBytes; left > 0 && from <= to; chunk = Math.min(chunk * 2, MAX_ENTRIES)) {
-      const count = Math.min(chunk, to - from + 1)
-      const first = range.reverse ? to - count + 1 : from
-      const read = cut(await this.#chunk(conversation, first, count, range.reverse), left)
-      for (const entry of read) {
-        left -= entry.bytes.length
-        entries.push(entry)
-      }
-      if (read.length < count) break
-      if (range.reverse) to -= count
-      else from += count
-    }
-    return entries
-  }
-
-  async #chunk(conversation: ConversationKey, first: number, count: number, reverse: boolean): Promise<StoredEntry[]> {
-    const last = first + count - 1
-    const values = await this.#needs.engine.values({
-      gte: entryKey(conversation, first),
-      lte: entryKey(conversation, last),
-      limit: count,
-      reverse,
-    })
-    return Array.from({ length: count }, (_, nth) => {
-      const seq = (reverse ? last - nth : first + nth) as Seq
-      return readEntry(conversation, seq, values[nth])
-    })
-  }
-}
-
-interface Needed {
-  from: number
-  to: number
-  reverse: boolean
-  maxBytes: number
-}
-
-/** Up to the entry that reaches so many bytes, that one included. */
-function cut(entries: StoredEntry[], maxBytes: number): StoredEntry[] {
-  let bytes = 0
-  for (let at = 0; at < entries.length; at++) {
-    bytes += entries[at]?.bytes.length ?? 0
-    if (bytes >= maxBytes) return entries.slice(0, at + 1)
-  }
-  return entries
 }

@@ -1,0 +1,36 @@
+/** The contracts of log and records, over every engine. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { openStorage } from '../storage/open.ts'
+import type { Engine } from './contracts/ground.ts'
+import { logContract } from './contracts/log.ts'
+import { logReadingContract } from './contracts/log-reading.ts'
+import { logWritesContract } from './contracts/log-writes.ts'
+import { recordsContract } from './contracts/records.ts'
+
+const ENGINES: Engine[] = [
+  {
+    name: 'level',
+    keeps: true,
+    async make(t) {
+      const directory = await mkdtemp(join(tmpdir(), 'storage-'))
+      t.after(() => rm(directory, { recursive: true, force: true }))
+      return { open: clock => openStorage({ engine: 'level', directory, fsync: false, lowWaterBytes: 0, clock }) }
+    },
+  },
+  {
+    name: 'memory',
+    keeps: false,
+    async make() {
+      return { open: clock => openStorage({ engine: 'memory', clock }) }
+    },
+  },
+]
+
+for (const engine of ENGINES) {
+  logContract(engine)
+  logReadingContract(engine)
+  logWritesContract(engine)
+  recordsContract(engine)
+}
