@@ -162,7 +162,8 @@ function doors(mqtt: MqttClient): Pick<Link, 'publish' | 'subscribe' | 'close'> 
     close() {
       mqtt.end(false)
       // A server that is gone does not close its side.
-      setTimeout(() => mqtt.stream.destroy(), ANSWER_MS)
+      const timer = setTimeout(() => mqtt.stream.destroy(), ANSWER_MS)
+      mqtt.on('close', () => clearTimeout(timer))
     },
   }
 }

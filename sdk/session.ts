@@ -52,6 +52,7 @@ export class Session {
   readonly connection: Connection
   readonly #needs: SessionNeeds
   #closed = false
+  #catchingUp = false
 
   constructor(
     needs: SessionNeeds & { clientId: string },
@@ -161,20 +162,23 @@ export class Session {
       })
     this.outbox.connected(publish, link.window)
     this.#needs.events.emit('connected', { sessionPresent: link.sessionPresent })
-    if (this.inbox.held) void this.#catchUp()
+    if (this.inbox.held && !this.#catchingUp) void this.#catchUp()
   }
 
   async #catchUp(): Promise<void> {
+    this.#catchingUp = true
     for (let attempt = 0; !this.#closed; attempt++) {
       try {
         await catchUp(this.#needs.account, this.inbox)
-        return this.inbox.release()
+        break
       } catch (thrown) {
         if (!(thrown instanceof Refusal)) this.#needs.failed(thrown)
-        if (thrown instanceof Refusal && thrown.final) return this.inbox.release()
+        if (thrown instanceof Refusal && thrown.final) break
         await new Promise(resolve => setTimeout(resolve, backoff(attempt, Math.random())))
       }
     }
+    this.#catchingUp = false
+    this.inbox.release()
   }
 
   #received(name: string, payload: Uint8Array, acknowledge: () => void): void {
