@@ -44,3 +44,15 @@ export class StoredEntry {
     return this.entry
   }
 }
+
+const EXPIRY = Buffer.from('"expiresAt":')
+
+/** The entry, or its tombstone where its time is over. Only an entry that names an expiry is parsed. */
+export function unexpired(stored: StoredEntry, now: EpochMs): StoredEntry {
+  const { buffer, byteOffset, byteLength } = stored.bytes
+  if (stored.kind !== 'message' || !Buffer.from(buffer, byteOffset, byteLength).includes(EXPIRY)) return stored
+  const { kind, conversation, seq, n, id, from, sentAt, expiresAt } = stored.entry
+  if (typeof expiresAt !== 'number' || expiresAt > now) return stored
+  const left: Entry = { kind, conversation, seq, n, id, from, sentAt, retracted: 'expired' }
+  return new StoredEntry(stored, Buffer.from(JSON.stringify(left)))
+}

@@ -1,6 +1,61 @@
-/** Tables that more than one part of the rules reads. A table of one feature stands in that feature. */
-import type { EpochMs } from '../protocol/ids.ts'
-import { table } from './ports.ts'
+/** The tables that several features read: rows, and where else a row is found. */
+import type { AppId, EpochMs, GroupId, Seq, UserId } from '../protocol/ids.ts'
+import type { MembersAction } from '../protocol/messages.ts'
+import type { Group, Role } from '../protocol/operations/shapes.ts'
+import { type ConversationKey, splitKey, table } from './ports.ts'
+
+/** Who is in a conversation. Partition: conversation key; key: member. */
+export interface MemberRow {
+  role: Role
+  /** The entry that made them a member. */
+  joinedSeq: Seq
+  joinedAt: EpochMs
+  /** Messages up to the joining entry: what they never have to read. */
+  joinedN: number
+  mutedUntil?: EpochMs
+}
+export const MEMBERS = table<MemberRow>('members', {
+  byMember: (_, at) => {
+    const { app, conversation } = splitKey(at.partition as ConversationKey)
+    return { partition: `${app}/${at.key}`, sort: conversation }
+  },
+})
+
+/** A sender's last own message. Partition: conversation key; key: member. */
+export interface SentRow {
+  seq: Seq
+  n: number
+}
+export const SENT = table<SentRow>('sent')
+
+/** How far a member has come; each only goes up. Partition: conversation key; key: member. */
+export interface MarkRow {
+  readUpTo: number
+  /** Messages up to `readUpTo`. */
+  readN: number
+  deliveredUpTo: number
+}
+export const MARKS = table<MarkRow>('marks')
+export const NO_MARKS: MarkRow = { readUpTo: 0, readN: 0, deliveredUpTo: 0 }
+
+/** A group; it stays when the group is dismissed, so that its id is not given again. Partition: app; key: group. */
+export type GroupRow = Pick<
+  Group,
+  'name' | 'owner' | 'join' | 'history' | 'createdAt' | 'about' | 'avatar' | 'dismissed'
+>
+export const GROUPS = table<GroupRow>('groups')
+
+/** A device; it stays when the device is deleted. Partition: app; key: device. */
+export interface DeviceRow {
+  name: string
+  owner: UserId
+  group?: GroupId
+  createdAt: EpochMs
+  deleted?: true
+}
+export const DEVICES = table<DeviceRow>('devices', {
+  byGroup: (row, at) => (row.group ? { partition: `${at.partition}/${row.group}`, sort: at.key } : undefined),
+})
 
 /** A device's key: SHA-256 in hex. Partition: app; key: device. */
 export interface DeviceKey {
@@ -8,3 +63,26 @@ export interface DeviceKey {
   createdAt: EpochMs
 }
 export const DEVICE_KEYS = table<DeviceKey>('device-keys', { byHash: row => ({ partition: row.hash, sort: '' }) })
+
+/** A device's newest value. Partition: app; key: device. */
+export interface TelemetryRow {
+  value: string
+  /** The value is base64 of the bytes; else they are its UTF-8. */
+  encoding?: 'base64'
+  at: EpochMs
+}
+export const TELEMETRY = table<TelemetryRow>('telemetry')
+
+/** What a change of a group still has to do elsewhere; written with the change, removed when done. Partition: `due`. */
+export interface FollowUp {
+  app: AppId
+  group: GroupId
+  /** The `clientMessageId` of every notice, so that a repeat makes no second one. */
+  id: string
+  action: MembersAction
+  by: UserId
+  name: string
+  /** Who is told by a notice. */
+  notify: UserId[]
+}
+export const FOLLOW_UPS = table<FollowUp>('follow-ups')

@@ -136,7 +136,8 @@ const stamped = {
 
 /**
  * An entry, as in the inbox and in history. A message has its draft's fields beside those here. A message that was
- * taken back keeps its place as a tombstone: `"retracted": "recall" | "burn"`, and no body.
+ * taken back keeps its place as a tombstone: `"retracted": "recall" | "burn"`, and no body; so does one whose
+ * `expiresAt` is past, with `"expired"`.
  */
 export const Entry = z.looseObject({ kind: EntryKind, ...stamped })
 export interface Entry {
@@ -151,7 +152,7 @@ export interface Entry {
   text?: string
   clientMessageId?: string
   /** On a tombstone: what took the body back. */
-  retracted?: 'recall' | 'burn'
+  retracted?: 'recall' | 'burn' | 'expired'
   /** On a recall, an edit or a burn: the entry it is about. */
   target?: Seq
   /** On a members entry. */

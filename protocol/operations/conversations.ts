@@ -34,7 +34,7 @@ export const conversations = {
   sendMessage: {
     says: 'Sends to a conversation. 201 means stored; a repeat of the same clientMessageId answers 200 with the entry stored first.',
     may: 'member', rest: 'POST /conversations/:conversation/messages', status: 201,
-    path: path.conversation, body: Draft, output: Entry, faults: sending,
+    path: path.conversation, body: Draft, output: Entry, faults: [...sending, 'no-such-user', 'no-such-device'],
   },
   sendMessageToUser: {
     says: "Sends to a user, without knowing the conversation's id.",

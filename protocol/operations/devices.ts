@@ -9,6 +9,21 @@ const ext = PlainObject({ maxBytes: 4096 }).optional()
 const Data = PlainObject({ maxBytes: 64 * 1024 }).optional()
 /** A telemetry value, as sent, in bytes. */
 export const MAX_TELEMETRY_BYTES = 64 * 1024
+const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
+/** Text, or the base64 of any bytes. */
+const Value = z
+  .strictObject({
+    value: z.string().max(Math.ceil(MAX_TELEMETRY_BYTES / 3) * 4),
+    encoding: z.literal('base64').optional(),
+  })
+  .refine(({ value, encoding }) => !encoding || base64.test(value), 'The value is not base64.')
+  .refine(({ value, encoding }) => encoding || value.isWellFormed(), 'A value must be well-formed Unicode.')
+  .refine(
+    ({ value, encoding }) =>
+      (encoding ? (value.length / 4) * 3 - (value.match(/=/g)?.length ?? 0) : new TextEncoder().encode(value).length) <=
+      MAX_TELEMETRY_BYTES,
+    { error: `A value is at most ${MAX_TELEMETRY_BYTES} bytes.`, params: { code: 'too-large' } },
+  )
 
 // biome-ignore format: a table, a row a line
 export const devices = {
@@ -39,7 +54,7 @@ export const devices = {
   sendTelemetry: {
     says: "The device's newest value: at most 64 KiB, kept as sent and retained on `last`.",
     may: 'device', rest: 'PUT /devices/:device/telemetry', status: 204,
-    path: path.device, body: z.strictObject({ value: z.string().max(MAX_TELEMETRY_BYTES) }), output: nothing, faults: ['not-allowed', 'too-large', 'log-unavailable'],
+    path: path.device, body: Value, output: nothing, faults: ['not-allowed', 'too-large', 'log-unavailable'],
   },
   sendCommand: {
     says: 'A command to the device: an entry of its conversation, sent on its topic `command`.',

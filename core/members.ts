@@ -1,0 +1,236 @@
+/** Members: who is in which conversation; in memory for what is in use, changed only by entries of the log. */
+import { Fault } from '../protocol/faults.ts'
+import {
+  type AppId,
+  type ConversationId,
+  type GroupId,
+  kindOf,
+  type Member,
+  noticesOf,
+  ofGroup,
+  partsOf,
+  type Seq,
+  type UserId,
+} from '../protocol/ids.ts'
+import type { StoredEntry } from './entry.ts'
+import { Kept } from './kept.ts'
+import {
+  type AppendOptions,
+  type Change,
+  type ConversationKey,
+  keyOf,
+  type Membership,
+  type Memberships,
+  type MessageLog,
+  put,
+  type Records,
+  remove,
+  splitKey,
+} from './ports.ts'
+import type { Members, RosterChange } from './roster.ts'
+import type { Gates } from './run.ts'
+import { MEMBERS, type MemberRow } from './tables.ts'
+import { turns } from './turns.ts'
+
+/** Member rows in memory, of all rosters together. */
+const MAX_KEPT = 200_000
+const PAGE = 1_000
+/** The place of anyone whom the conversation's id names. */
+const NAMED: MemberRow = { role: 'member', joinedSeq: 1 as Seq, joinedAt: 0, joinedN: 0 }
+
+type Followed = Parameters<Parameters<Memberships['follow']>[0]>[0]
+interface Delta {
+  rows: Map<Member, MemberRow>
+  joined: Member[]
+  left: readonly Member[]
+}
+interface Needs {
+  log: Pick<MessageLog, 'append' | 'follow'>
+  records: Pick<Records, 'scan'>
+}
+
+/** Must be made before anything else that follows the log: it knows of a change before the entry is delivered. */
+export function members(needs: Needs) {
+  const book = new Book(needs)
+  const memberships: Memberships = {
+    of: (app, member, after) => pageOf(needs.records, app, member, after),
+    async get(app, member, conversation) {
+      const place = await book.listed(app, member, conversation)
+      return place && { conversation, joinedSeq: place.joinedSeq }
+    },
+    follow: listener => book.follow(listener),
+  }
+  return { members: book as Members, memberships, gate: gate(book) }
+}
+
+class Book implements Members {
+  readonly inTurn = turns()
+  readonly #log: Needs['log']
+  readonly #rosters: Kept<Map<Member, MemberRow>>
+  readonly #leaving = new Map<ConversationKey, ReadonlySet<Member>>()
+  /** What a change under way will do, until its entry is durable. */
+  readonly #pending = new Map<ConversationKey, { seq: Seq; delta: Delta }>()
+  readonly #listeners = new Set<(change: Followed) => void>()
+
+  constructor({ log, records }: Needs) {
+    this.#log = log
+    this.#rosters = new Kept({
+      load: key => loadRoster(records, key as ConversationKey),
+      most: MAX_KEPT,
+      weigh: roster => roster.size + 1,
+    })
+    log.follow((key, entry) => {
+      const change = entry.kind === 'members' ? this.#apply(key, entry) : opened(key, entry)
+      if (change) for (const listener of this.#listeners) listener(change)
+    })
+  }
+
+  place(app: AppId, member: Member, conversation: ConversationId) {
+    if (this.#leaving.get(keyOf(app, conversation))?.has(member)) return undefined
+    return this.listed(app, member, conversation)
+  }
+
+  /** Their place by the last durable entry, on the way out or not. */
+  listed(app: AppId, member: Member, conversation: ConversationId) {
+    if (isNamed(conversation)) return names(conversation, member) ? NAMED : undefined
+    const roster = this.#rosters.get(keyOf(app, conversation))
+    return roster instanceof Promise ? roster.then(all => all.get(member)) : roster.get(member)
+  }
+
+  roster(key: ConversationKey) {
+    return this.#rosters.get(key)
+  }
+
+  peek(key: ConversationKey) {
+    return this.#rosters.peek(key)
+  }
+
+  async change(key: ConversationKey, change: RosterChange): Promise<StoredEntry> {
+    const { action, by, users, fields, left = [] } = change
+    this.#leaving.set(key, new Set(left))
+    const changes: AppendOptions['changes'] = at => {
+      const delta = deltaOf(change, at)
+      this.#pending.set(key, { seq: at.seq, delta })
+      return [...rowChanges(key, delta), ...(change.changes?.(at) ?? [])]
+    }
+    try {
+      // Enqueued within this call: whatever the leaving sent before has a lower number, and nothing follows.
+      return await this.#log.append(
+        key,
+        { kind: 'members', from: by, body: { action, by, users, ...fields } },
+        { changes },
+      )
+    } catch (fault) {
+      // Stored or not may be unknown: the next look reads what is there.
+      this.#rosters.drop(key)
+      throw fault
+    } finally {
+      this.#leaving.delete(key)
+      this.#pending.delete(key)
+    }
+  }
+
+  follow(listener: (change: Followed) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  #apply(key: ConversationKey, entry: StoredEntry): Followed {
+    const at = { ...splitKey(key), seq: entry.seq }
+    const pending = this.#pending.get(key)
+    const roster = this.#rosters.peek(key)
+    if (pending?.seq !== entry.seq) {
+      this.#rosters.drop(key)
+      return { ...at, ...told(entry, roster) }
+    }
+    const { rows, joined, left } = pending.delta
+    if (roster) {
+      for (const [member, row] of rows) roster.set(member, row)
+      for (const member of left) roster.delete(member)
+      this.#rosters.keep(key, roster)
+    } else this.#rosters.drop(key)
+    return { ...at, joined, left: [...left] }
+  }
+}
+
+/** Refuses who is not in the conversation, or the group, that a request names. */
+function gate(members: Members): Gates['member'] {
+  return (caller, input) => {
+    const conversation = (input.conversation ?? ofGroup(input.group as GroupId)) as ConversationId
+    const place = members.place(caller.app, caller.member, conversation)
+    if (place instanceof Promise) return place.then(found => refuse(found))
+    return refuse(place)
+
+    function refuse(place: MemberRow | undefined): void {
+      if (place) return
+      const nobody = members.peek(keyOf(caller.app, conversation))?.size === 0
+      throw new Fault(input.group !== undefined && nobody ? 'no-such-group' : 'not-a-member')
+    }
+  }
+}
+
+// ---- who is in by the id alone ----
+
+function isNamed(conversation: ConversationId): boolean {
+  const kind = kindOf(conversation)
+  return kind === 'user' || kind === 'notice' || kind === 'broadcast'
+}
+function names(conversation: ConversationId, member: Member): boolean {
+  return kindOf(conversation) !== 'broadcast' && partsOf(conversation).includes(member)
+}
+
+/** The first message between two users makes both of them members. */
+function opened(key: ConversationKey, entry: StoredEntry): Followed | undefined {
+  if (entry.seq !== 1) return undefined
+  const at = splitKey(key)
+  if (kindOf(at.conversation) !== 'user') return undefined
+  return { ...at, seq: entry.seq, joined: [...new Set(partsOf(at.conversation) as UserId[])], left: [] }
+}
+
+// ---- rows ----
+
+function deltaOf({ joined = [], updated = [], left = [] }: RosterChange, at: { seq: Seq; n: number; sentAt: number }) {
+  const rows = new Map<Member, MemberRow>()
+  for (const { member, role } of joined)
+    rows.set(member, { role, joinedSeq: at.seq, joinedAt: at.sentAt, joinedN: at.n })
+  for (const { member, row } of updated) rows.set(member, row)
+  return { rows, joined: joined.map(({ member }) => member), left }
+}
+
+function rowChanges(key: ConversationKey, { rows, left }: Delta): Change[] {
+  const puts = [...rows].map(([member, row]) => put(MEMBERS, key, member, row))
+  return [...puts, ...left.map(member => remove(MEMBERS, key, member))]
+}
+
+/** Who came and went by an entry that was appended elsewhere. */
+function told({ entry }: StoredEntry, before: ReadonlyMap<Member, MemberRow> | undefined) {
+  const users: Member[] = entry.users ?? []
+  if (entry.action === 'created' || entry.action === 'joined' || entry.action === 'added')
+    return { joined: users, left: [] }
+  if (entry.action === 'left' || entry.action === 'removed') return { joined: [], left: users }
+  return { joined: [], left: entry.action === 'dismissed' ? [...(before?.keys() ?? [])] : [] }
+}
+
+async function loadRoster(records: Pick<Records, 'scan'>, key: ConversationKey): Promise<Map<Member, MemberRow>> {
+  const roster = new Map<Member, MemberRow>()
+  for (let after: string | undefined; ; ) {
+    const page = await records.scan(MEMBERS, key, { limit: PAGE, ...(after !== undefined && { after }) })
+    for (const found of page) roster.set(found.key as Member, found.row)
+    after = page.at(-1)?.cursor
+    if (page.length < PAGE) return roster
+  }
+}
+
+async function pageOf(records: Pick<Records, 'scan'>, app: AppId, member: Member, after?: string) {
+  const range = { index: 'byMember', limit: PAGE, ...(after !== undefined && { after }) }
+  const page = await records.scan(MEMBERS, `${app}/${member}`, range)
+  const items: Membership[] = page.map(({ partition, row }) => ({
+    conversation: splitKey(partition as ConversationKey).conversation,
+    joinedSeq: row.joinedSeq,
+  }))
+  // Notices need no row: everyone has had them from the start.
+  if (after === undefined && !member.startsWith('d:'))
+    items.unshift({ conversation: noticesOf(member as UserId), joinedSeq: 1 as Seq })
+  const next = page.length === PAGE ? page.at(-1)?.cursor : undefined
+  return { items, ...(next !== undefined && { next }) }
+}

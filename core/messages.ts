@@ -1,0 +1,86 @@
+/** Messages: what a member sends becomes the next entry of the conversation. */
+import { Fault } from '../protocol/faults.ts'
+import { type AppId, between, type ConversationId, kindOf, type Member, partsOf, type UserId } from '../protocol/ids.ts'
+import type { Draft } from '../protocol/messages.ts'
+import type { Input } from '../protocol/operations.ts'
+import type { Known, Turn, User } from './caller.ts'
+import type { StoredEntry } from './entry.ts'
+import type { Expect } from './people.ts'
+import { type AppendOptions, type Change, type ConversationKey, keyOf, type MessageLog, put } from './ports.ts'
+import type { Members } from './roster.ts'
+import { MEMBERS, type MemberRow, SENT } from './tables.ts'
+
+interface Needs {
+  log: Pick<MessageLog, 'append'>
+  members: Pick<Members, 'place' | 'peek'>
+  expect: Expect
+  now: () => number
+}
+
+export function messages({ log, members, expect, now }: Needs) {
+  async function sendMessage(caller: Known, input: Input<'sendMessage'>, turn?: Turn): Promise<StoredEntry> {
+    const { conversation, ...draft } = input
+    if (kindOf(conversation) === 'user') {
+      // Who is in is said by the id; whether the other exists is not.
+      const unknown = expect(caller.app, partsOf(conversation) as UserId[])
+      if (unknown) await unknown
+    } else {
+      // Asked until it is answered at once: nothing may come between this answer and the append.
+      for (let place = members.place(caller.app, caller.member, conversation); ; ) {
+        if (!(place instanceof Promise)) {
+          mayWrite(caller.app, conversation, place)
+          break
+        }
+        await place
+        place = members.place(caller.app, caller.member, conversation)
+      }
+    }
+    return post(caller, conversation, draft, turn)
+  }
+
+  async function sendMessageToUser(
+    caller: User,
+    { user, ...draft }: Input<'sendMessageToUser'>,
+    turn?: Turn,
+  ): Promise<StoredEntry> {
+    const unknown = expect(caller.app, [user])
+    if (unknown) await unknown
+    return post(caller, between(caller.user, user), draft as Draft, turn)
+  }
+
+  function mayWrite(app: AppId, conversation: ConversationId, place: MemberRow | undefined): void {
+    if (!place) throw new Fault('not-a-member')
+    const kind = kindOf(conversation)
+    if (kind !== 'group' && kind !== 'device') throw new Fault('not-allowed')
+    if (place.mutedUntil !== undefined && place.mutedUntil > now())
+      throw new Fault('muted', { mutedUntil: place.mutedUntil })
+    // A deleted device is no longer in its own conversation.
+    if (kind === 'device' && !members.peek(keyOf(app, conversation))?.has(conversation as Member))
+      throw new Fault('no-such-device')
+  }
+
+  function post(caller: Known, conversation: ConversationId, draft: Draft, turn?: Turn): Promise<StoredEntry> {
+    if (draft.expiresAt !== undefined && draft.expiresAt <= now())
+      throw new Fault('malformed', { issues: [{ path: ['expiresAt'], message: 'The time is past.' }] })
+    const key = keyOf(caller.app, conversation)
+    const stored = log.append(
+      key,
+      { kind: 'message', from: caller.member, body: draft },
+      { changes: at => [...rows(key, conversation, caller.member, at), ...(turn?.changes?.(at) ?? [])] },
+    )
+    turn?.enqueued()
+    return stored
+  }
+
+  return { sendMessage, sendMessageToUser }
+}
+
+type At = Parameters<NonNullable<AppendOptions['changes']>>[0]
+
+/** Where the sender's last own message is, and, with the first message of two users, that both are in. */
+function rows(key: ConversationKey, conversation: ConversationId, sender: Member, at: At): Change[] {
+  const sent = put(SENT, key, sender, { seq: at.seq, n: at.n })
+  if (at.seq !== 1 || kindOf(conversation) !== 'user') return [sent]
+  const row: MemberRow = { role: 'member', joinedSeq: at.seq, joinedAt: at.sentAt, joinedN: 0 }
+  return [sent, ...[...new Set(partsOf(conversation))].map(user => put(MEMBERS, key, user, row))]
+}
