@@ -13,7 +13,7 @@ const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$
 /** Text, or the base64 of any bytes. */
 const Value = z
   .strictObject({
-    value: z.string().max(Math.ceil(MAX_TELEMETRY_BYTES / 3) * 4),
+    value: z.string(),
     encoding: z.literal('base64').optional(),
   })
   .refine(({ value, encoding }) => !encoding || base64.test(value), 'The value is not base64.')
