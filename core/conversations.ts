@@ -1,13 +1,6 @@
 /** Conversations: the caller's list, newest first, with what is new in each. Unread is computed, never counted. */
 import { Fault } from '../protocol/faults.ts'
-import {
-  type ConversationId,
-  type EpochMs,
-  kindOf,
-  noticesOf,
-  partsOf,
-  type Seq,
-} from '../protocol/ids.ts'
+import { type ConversationId, type EpochMs, kindOf, noticesOf, partsOf, type Seq } from '../protocol/ids.ts'
 import type { Input } from '../protocol/operations.ts'
 import type { Known, User } from './caller.ts'
 import { type StoredEntry, unexpired } from './entry.ts'

@@ -11,7 +11,7 @@ interface Needs {
   records: Pick<Records, 'scan' | 'write'>
   scheduler: Pick<Scheduler, 'after'>
   /** Brings the members of the group's devices in step with the group. */
-  devicesOf: (app: AppId, group: GroupId) => Promise<void>
+  devicesOf: (app: AppId, group: GroupId, by: UserId) => Promise<void>
 }
 
 const DUE = 'due'
@@ -32,7 +32,7 @@ export function followUps({ log, records, scheduler, devicesOf }: Needs) {
 
   async function finish(what: FollowUp): Promise<void> {
     try {
-      await devicesOf(what.app, what.group)
+      await devicesOf(what.app, what.group, what.by)
       for (let at = 0; at < what.notify.length; at += MANY)
         await Promise.all(what.notify.slice(at, at + MANY).map(user => notice(what, user)))
       await records.write([remove(FOLLOW_UPS, DUE, what.id)])

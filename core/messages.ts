@@ -26,14 +26,12 @@ export function messages({ log, members, expect, now }: Needs) {
       if (unknown) await unknown
     } else {
       // Asked until it is answered at once: nothing may come between this answer and the append.
-      for (let place = members.place(caller.app, caller.member, conversation); ; ) {
-        if (!(place instanceof Promise)) {
-          mayWrite(caller.app, conversation, place)
-          break
-        }
+      let place = members.place(caller.app, caller.member, conversation)
+      while (place instanceof Promise) {
         await place
         place = members.place(caller.app, caller.member, conversation)
       }
+      mayWrite(caller.app, conversation, place)
     }
     return post(caller, conversation, draft, turn)
   }

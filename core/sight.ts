@@ -1,13 +1,13 @@
 /** What of a conversation a member sees: from which entry on. */
 import { type AppId, type ConversationId, kindOf, type Member, type Seq } from '../protocol/ids.ts'
-import { keyOf } from './ports.ts'
+import { type ConversationKey, keyOf } from './ports.ts'
 import type { Members } from './roster.ts'
 import type { GroupRow, MemberRow } from './tables.ts'
 
 interface Needs {
   members: Pick<Members, 'place'>
   /** A group's row, at once where it is at hand. */
-  group: (key: string) => GroupRow | undefined | Promise<GroupRow | undefined>
+  group: (key: ConversationKey) => GroupRow | undefined | Promise<GroupRow | undefined>
 }
 
 /** First entry that the member may see; nothing for one who is not in. */
