@@ -5,14 +5,14 @@
  *     await client.logIn({ user: 'alice', password })
  *     client.on('message', ({ from, text }) => show(from, text))
  *     await client.connect()
- *     const { seq } = await client.chat('bob').send('see you at six')
+ *     const { seq } = await client.conversation('bob').send('see you at six')
  */
 import { between, ConversationId, UserId } from '../protocol/ids.ts'
 import type { DraftInput, Entry, Gap } from '../protocol/messages.ts'
 import type { Profile } from '../protocol/operations/shapes.ts'
 import { type OperationName, type Request, type Result, rowOf } from '../protocol/operations.ts'
 import { Account, type KeyLogin, type Tokens } from './account.ts'
-import { type Chat, chat, type HistoryRange } from './chat.ts'
+import { type Conversation, conversation, type HistoryRange } from './conversation.ts'
 import { Emitter, type Listener } from './emitter.ts'
 import type { ClientEvents } from './events.ts'
 import type { TlsOptions } from './link.ts'
@@ -23,7 +23,7 @@ import { openSession, randomId, type Session } from './session.ts'
 import { memoryStore, type Store } from './store.ts'
 
 export type { KeyLogin, Tokens } from './account.ts'
-export type { Chat, HistoryRange } from './chat.ts'
+export type { Conversation, HistoryRange } from './conversation.ts'
 export type { ClientEvents } from './events.ts'
 export { createGroup, type Group, group } from './group.ts'
 export type { GapEvent } from './inbox.ts'
@@ -165,18 +165,18 @@ export class Client {
     return rowOf(name).may === 'anyone' ? ask(this.#rest, name, request) : this.#account.call(name, request)
   }
 
-  /** As `chat(…).send`. */
+  /** As `conversation(…).send`. */
   send(conversation: string, draft: DraftInput | string): Promise<Entry> {
     const full = { clientMessageId: randomId(), ...(typeof draft === 'string' ? { text: draft } : draft) } as Sent
-    const outcome = this.#open().then(session => session.send(this.#conversation(conversation), full))
+    const outcome = this.#open().then(session => session.send(this.#idOf(conversation), full))
     // The event `refused` tells it too, so nobody has to hold the promise.
     outcome.catch(() => undefined)
     return outcome
   }
 
   /** A user's id, or a conversation's. @throws Refusal `malformed` */
-  chat(withWhom: string): Chat {
-    return chat(this, this.#conversation(withWhom))
+  conversation(withWhom: string): Conversation {
+    return conversation(this, this.#idOf(withWhom))
   }
 
   conversations(page: Request<'listConversations'> = {}): Promise<Result<'listConversations'>> {
@@ -185,7 +185,7 @@ export class Client {
 
   /** Ascending; a gap stands in place of what the caller may not or can no longer see. */
   async history(conversation: string, range: HistoryRange = {}): Promise<{ items: (Entry | Gap)[]; next?: string }> {
-    const page = await this.call('listMessages', { ...range, conversation: this.#conversation(conversation) })
+    const page = await this.call('listMessages', { ...range, conversation: this.#idOf(conversation) })
     return page as { items: (Entry | Gap)[]; next?: string }
   }
 
@@ -196,7 +196,7 @@ export class Client {
     return session.calls.call(link, session.app, name, request)
   }
 
-  #conversation(given: string): ConversationId {
+  #idOf(given: string): ConversationId {
     const user = UserId.safeParse(given)
     if (user.success) return between(UserId.parse(this.identity.user), user.data)
     const conversation = ConversationId.safeParse(given)

@@ -1,12 +1,12 @@
 /** A group, as an app uses it: `const ops = group(client, 'ops')`. */
 import { GroupId, ofGroup } from '../protocol/ids.ts'
 import type { Request, Result } from '../protocol/operations.ts'
-import { type Chat, chat } from './chat.ts'
 import type { Client } from './client.ts'
+import { type Conversation, conversation } from './conversation.ts'
 
 type Role = NonNullable<Request<'updateMember'>['role']>
 
-export interface Group extends Chat {
+export interface Group extends Conversation {
   readonly group: string
   about(): Promise<Result<'getGroup'>>
   members(page?: { limit?: number; cursor?: string }): Promise<Result<'listMembers'>>
@@ -26,7 +26,7 @@ export interface Group extends Chat {
 export function group(client: Client, id: string): Group {
   const group = GroupId.parse(id)
   return {
-    ...chat(client, ofGroup(group)),
+    ...conversation(client, ofGroup(group)),
     group,
     about: () => client.call('getGroup', { group }),
     members: (page = {}) => client.call('listMembers', { group, ...page }),

@@ -6,7 +6,7 @@ import type { Client } from './client.ts'
 
 export type HistoryRange = Omit<Request<'listMessages'>, 'conversation'>
 
-export interface Chat {
+export interface Conversation {
   readonly conversation: ConversationId
   /**
    * Resolves with the entry when the server has stored it, however long that takes and however often the connection is
@@ -21,7 +21,7 @@ export interface Chat {
   info(): Promise<Result<'getConversation'>>
 }
 
-export function chat(client: Client, conversation: ConversationId): Chat {
+export function conversation(client: Client, conversation: ConversationId): Conversation {
   return {
     conversation,
     send: draft => client.send(conversation, draft),
