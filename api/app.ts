@@ -13,9 +13,9 @@ import { refuse } from './problems.ts'
 import { restRouter } from './rest.ts'
 
 export { type AddressOf, addresses, isLoopback } from './address.ts'
-export { asyncApi } from './asyncapi.ts'
+export { asyncapi } from './asyncapi.ts'
 export type { HttpObserver } from './observer.ts'
-export { openApi } from './openapi.ts'
+export { openapi } from './openapi.ts'
 
 export interface ApiNeeds extends OperatorNeeds {
   run: Run

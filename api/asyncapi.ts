@@ -6,7 +6,7 @@ import { bodyRef, componentSchemas, type JsonSchema, refTo } from './schemas.ts'
 const names = Object.keys(TOPICS) as TopicName[]
 const BINDING = '0.2.0'
 
-export function asyncApi(version: string): object {
+export function asyncapi(version: string): object {
   return {
     asyncapi: '3.0.0',
     info: {

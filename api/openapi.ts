@@ -18,7 +18,7 @@ const ALWAYS: FaultCode[] = [
 ]
 const SIGNED_IN: FaultCode[] = ['not-signed-in', 'bad-credentials', 'token-expired', 'token-revoked', 'not-allowed']
 
-export function openApi(version: string): object {
+export function openapi(version: string): object {
   const paths: Record<string, Record<string, unknown>> = {}
   for (const name of operationNames) {
     const [method = '', path = ''] = rowOf(name).rest.split(' ')

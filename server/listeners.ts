@@ -1,17 +1,20 @@
 /** The sockets that people connect to: MQTT over TCP and TLS, and HTTP with MQTT over WebSocket at `/mqtt`. */
 import { readFileSync } from 'node:fs'
-import { createServer as createHttp, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createHttp, type Server as HttpServer, type IncomingMessage } from 'node:http'
 import { createServer as createHttps } from 'node:https'
 import { type AddressInfo, createServer as createTcp, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { createServer as createTls } from 'node:tls'
+import { createSecureContext, createServer as createTls } from 'node:tls'
 import { WebSocketServer } from 'ws'
+import type { AddressOf, RequestHandler } from '../api/app.ts'
 import type { Config } from './config.ts'
 import { WebSocketStream } from './websocket.ts'
 
 interface Needs {
   config: Config
-  http: (req: IncomingMessage, res: ServerResponse) => void
+  http: RequestHandler
+  /** Of who upgrades to a WebSocket. */
+  addressOf: AddressOf
   mqtt: (stream: Duplex, peer: { address: string }) => void
   /** Reads the header of a proxy, where one stands before every connection; resolves to the client's address. */
   proxyHeader?: ((socket: Socket) => Promise<string>) | undefined
@@ -33,17 +36,18 @@ const HTTP_OPTIONS = {
   noDelay: true,
 }
 
-/** A port that cannot be listened on. */
+/** Answers under way at the end are waited for so long. */
+const DRAIN_MS = 3_000
+
+/** A port that cannot be listened on, or a certificate that cannot be used. */
 export class CannotListen extends Error {}
 
-export async function listen({ config, http, mqtt, proxyHeader }: Needs): Promise<Listeners> {
-  const tls =
-    config.tlsCertificate && config.tlsKey
-      ? { cert: readFileSync(config.tlsCertificate), key: readFileSync(config.tlsKey) }
-      : undefined
+export async function listen({ config, http, addressOf, mqtt, proxyHeader }: Needs): Promise<Listeners> {
+  const tls = certificate(config)
   const sockets = new Set<Socket>()
   const web = tls ? createHttps({ ...HTTP_OPTIONS, ...tls }, http) : createHttp(HTTP_OPTIONS, http)
-  upgradeToMqtt(web, mqtt)
+  web.maxHeadersCount = 100
+  upgradeToMqtt(web, mqtt, addressOf)
   const take = (socket: Socket) => {
     socket.setKeepAlive(true, 60_000)
     socket.on('error', () => {})
@@ -59,17 +63,30 @@ export async function listen({ config, http, mqtt, proxyHeader }: Needs): Promis
     tls && createTls({ ...tls, handshakeTimeout: 10_000, noDelay: true } as Parameters<typeof createTls>[0], take)
   const servers: Server[] = [web, plain, ...(secure ? [secure] : [])]
   for (const server of servers) count(server, sockets, config.maxConnections)
-  const close = () => closeAll(servers, sockets)
+  const close = () => closeAll(web, servers, sockets)
+  const at = config.bind
   try {
     const ports = {
-      http: await open(web, config.httpPort, config.bind),
-      mqtt: await open(plain, config.mqttPort, config.bind),
-      ...(secure && { mqtts: await open(secure, config.mqttsPort, config.bind) }),
+      http: await open(web, config.httpPort, at, 'IM_HTTP_PORT'),
+      mqtt: await open(plain, config.mqttPort, at, 'IM_MQTT_PORT'),
+      ...(secure && { mqtts: await open(secure, config.mqttsPort, at, 'IM_MQTTS_PORT') }),
     }
     return { ports, stopAccepting: () => stop(servers), close }
   } catch (cause) {
     await close()
     throw cause
+  }
+}
+
+function certificate({ tlsCertificate, tlsKey }: Config): { cert: Buffer; key: Buffer } | undefined {
+  if (!tlsCertificate || !tlsKey) return undefined
+  try {
+    const pair = { cert: readFileSync(tlsCertificate), key: readFileSync(tlsKey) }
+    createSecureContext(pair)
+    return pair
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new CannotListen(`The certificate of IM_TLS_CERT and IM_TLS_KEY cannot be used: ${why}.`, { cause })
   }
 }
 
@@ -85,7 +102,7 @@ function count(server: Server, sockets: Set<Socket>, most: number): void {
   })
 }
 
-function upgradeToMqtt(web: Server, mqtt: Needs['mqtt']): void {
+function upgradeToMqtt(web: Server, mqtt: Needs['mqtt'], addressOf: AddressOf): void {
   const handleProtocols = (offered: Set<string>) => PROTOCOLS.find(protocol => offered.has(protocol)) ?? false
   const sockets = new WebSocketServer({
     noServer: true,
@@ -100,7 +117,7 @@ function upgradeToMqtt(web: Server, mqtt: Needs['mqtt']): void {
     if (path !== '/mqtt') return refuse(socket, '404 Not Found')
     if (!offered.some(protocol => PROTOCOLS.includes(protocol))) return refuse(socket, '400 Bad Request')
     sockets.handleUpgrade(request, socket, head, webSocket =>
-      mqtt(new WebSocketStream(webSocket), { address: socket.remoteAddress ?? '' }),
+      mqtt(new WebSocketStream(webSocket), { address: addressOf(request) }),
     )
   })
 }
@@ -109,11 +126,11 @@ function refuse(socket: Socket, status: string): void {
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
 }
 
-function open(server: Server, port: number, host: string): Promise<number> {
+function open(server: Server, port: number, host: string, setting: string): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
       const why = cause.code === 'EADDRINUSE' ? 'it is in use' : cause.message
-      reject(new CannotListen(`Port ${port} on ${host} cannot be listened on: ${why}.`, { cause }))
+      reject(new CannotListen(`Port ${port} on ${host} (${setting}) cannot be listened on: ${why}.`, { cause }))
     })
     server.listen({ port, host, backlog: 4_096 }, () => resolve((server.address() as AddressInfo).port))
   })
@@ -123,10 +140,13 @@ function stop(servers: Server[]): void {
   for (const server of servers) if (server.listening) server.close()
 }
 
-async function closeAll(servers: Server[], sockets: Set<Socket>): Promise<void> {
-  const closed = servers.map(
-    server => new Promise<void>(resolve => (server.listening ? server.close(() => resolve()) : resolve())),
-  )
+/** Answers under way are finished first, as far as time allows. */
+async function closeAll(web: HttpServer, servers: Server[], sockets: Set<Socket>): Promise<void> {
+  stop(servers)
+  const deadline = performance.now() + DRAIN_MS
+  while (sockets.size > 0 && performance.now() < deadline) {
+    web.closeIdleConnections()
+    await new Promise(resolve => setTimeout(resolve, 10))
+  }
   for (const socket of sockets) socket.destroy()
-  await Promise.all(closed)
 }

@@ -1,5 +1,5 @@
 /** Puts everything together, and takes it apart in reverse. */
-import { asyncapi, createApi, openapi } from '../api/app.ts'
+import { type AddressOf, addresses, asyncapi, createApi, openapi } from '../api/app.ts'
 import { type Broker, createBroker, readProxyHeader } from '../broker/broker.ts'
 import { type Core, createCore } from '../core/features.ts'
 import type { Connections, Random, Scheduler, Storage, Throttle } from '../core/ports.ts'
@@ -12,6 +12,7 @@ import { passwords } from './passwords.ts'
 import { Telemetry } from './telemetry.ts'
 import { noThrottle, throttle } from './throttle.ts'
 import { openTokens } from './tokens.ts'
+import { VERSION } from './version.ts'
 
 export interface Server extends AsyncDisposable {
   /** Ports that it listens on. */
@@ -45,16 +46,25 @@ export async function createServer(config: Config, overrides: Partial<Overrides>
     parts.add(() => core[Symbol.asyncDispose]())
     await ensureOwner(core, config, telemetry.log)
     const broker = await openBroker(config, storage, core, telemetry, overrides)
-    parts.add(() => broker.close())
+    let closed: Promise<void> | undefined
+    const closeBroker = () => {
+      closed ??= broker.close()
+      return closed
+    }
+    parts.add(closeBroker)
     connections.to = broker.connections
     telemetry.gauges = () => broker.gauges()
+    const addressOf = addresses(config.trustedProxies)
     const listeners = await listen({
       config,
-      http: api(config, storage, core, telemetry),
+      http: api(config, storage, core, telemetry, addressOf),
+      addressOf,
       mqtt: broker.handle.bind(broker),
       proxyHeader: config.proxyProtocol ? readProxyHeader : undefined,
     })
     parts.add(() => listeners.close())
+    // Who is connected is told why before the sockets go.
+    parts.add(closeBroker)
     parts.add(() => listeners.stopAccepting())
     return { ports: listeners.ports, telemetry, [Symbol.asyncDispose]: () => parts.close() }
   } catch (cause) {
@@ -156,18 +166,19 @@ function openBroker(
   })
 }
 
-function api(config: Config, storage: Storage, { run, gatekeeper }: Core, telemetry: Telemetry) {
+function api(config: Config, storage: Storage, { run, gatekeeper }: Core, telemetry: Telemetry, addressOf: AddressOf) {
   return createApi({
     run,
     gatekeeper,
     ready: () => storage.ready(),
     metrics: () => telemetry.metrics(),
     metricsToken: config.metricsToken,
-    trustedProxies: config.trustedProxies,
+    addressOf,
     corsOrigins: config.corsOrigins,
-    openapi: openapi(),
-    asyncapi: asyncapi(),
+    openapi: openapi(VERSION),
+    asyncapi: asyncapi(VERSION),
     observer: telemetry,
+    now: () => performance.now(),
   })
 }
 

@@ -1,6 +1,7 @@
 /** What happened, told once: the log line and the metric together. Bodies and secrets are in neither. Nothing here throws. */
 import { pino } from 'pino'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { HttpObserver } from '../api/app.ts'
 import type { BrokerGauges, BrokerObserver } from '../broker/broker.ts'
 import type { Caller } from '../core/caller.ts'
 import type { Observer } from '../core/run.ts'
@@ -18,7 +19,7 @@ const SENDS: ReadonlySet<OperationName> = new Set([
 ])
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5]
 
-export class Telemetry implements Observer, BrokerObserver, StorageObserver {
+export class Telemetry implements Observer, BrokerObserver, StorageObserver, HttpObserver {
   readonly log
   readonly #registry = new Registry()
   /** Set when the broker is there. */
@@ -94,6 +95,19 @@ export class Telemetry implements Observer, BrokerObserver, StorageObserver {
     this.log.error({ err }, 'a follower of the log failed')
   }
 
+  // ---- HTTP ----
+
+  readonly #requests = this.#counter('im_http_requests_total', 'HTTP requests, by operation and status.', [
+    'route',
+    'status',
+  ])
+  readonly #answers = this.#histogram('im_http_seconds', 'From an HTTP request to its answer.', SECONDS)
+
+  answered(route: string, status: number, tookMs: number): void {
+    this.#requests.inc({ route, status })
+    this.#answers.observe(tookMs / 1000)
+  }
+
   // ---- broker ----
 
   readonly #connects = this.#counter('im_connects_total', 'MQTT connections accepted.')
@@ -121,7 +135,7 @@ export class Telemetry implements Observer, BrokerObserver, StorageObserver {
     this.#stalled.inc()
     this.log.warn('a pump stood still and was started again')
   }
-  failed = (where: string, err: unknown): void => this.log.error({ where, err }, 'the broker failed at a step')
+  failed = (where: string, err: unknown): void => this.log.error({ where, err }, 'the server failed at a step')
 }
 
 const GAUGES: Record<keyof BrokerGauges, [name: string, help: string]> = {

@@ -16,8 +16,10 @@ export class WebSocketStream extends Duplex {
       else if (!this.push(data as Buffer)) socket.pause()
     })
     socket.on('close', () => {
+      // What came before the end is still read.
       this.push(null)
-      this.destroy()
+      if (this.readableLength === 0) this.destroy()
+      else this.once('end', () => this.destroy())
     })
     socket.on('error', error => this.destroy(error))
   }
