@@ -1,6 +1,5 @@
 /** The rules, assembled: every feature gets what it needs here, and no feature knows another. */
-import type { AppId, UserId } from '../protocol/ids.ts'
-import { kindOf } from '../protocol/ids.ts'
+import { type AppId, kindOf, UserId } from '../protocol/ids.ts'
 import { accounts } from './accounts.ts'
 import { conversations } from './conversations.ts'
 import { Deliveries } from './deliveries.ts'
@@ -63,8 +62,14 @@ export interface Core extends AsyncDisposable {
   memberships: Memberships
   marks: DeliveryMarks
   retained: RetainedValues
-  accounts: { ensureOwner(app: AppId, password: string): Promise<boolean> }
+  accounts: {
+    /** Makes the first account; false where it is there. */
+    ensureOwner(app: AppId, password: string): Promise<boolean>
+    hasOwner(app: AppId): Promise<boolean>
+  }
 }
+
+const OWNER = UserId.parse('owner')
 
 export async function createCore(needs: CoreNeeds): Promise<Core> {
   const { scheduler, observer } = needs
@@ -84,7 +89,10 @@ export async function createCore(needs: CoreNeeds): Promise<Core> {
     memberships: membership.memberships,
     marks: all.deliveries,
     retained: all.retained,
-    accounts: { ensureOwner: people.ensureOwner },
+    accounts: {
+      ensureOwner: people.ensureOwner,
+      hasOwner: async app => (await people.users.exists(app, [OWNER]))[0] === true,
+    },
     async [Symbol.asyncDispose]() {
       all.followUps.close()
       await all.deliveries.close()

@@ -1,0 +1,93 @@
+/** Personal keys, for stock clients and scripts: shown once, revocable, without an end. */
+import { Fault } from '../../protocol/faults.ts'
+import type { AppId, EpochMs, UserId } from '../../protocol/ids.ts'
+import { type Clock, type Connections, put, type Random, type Records, remove, table } from '../ports.ts'
+import type { Handlers } from '../run.ts'
+import { isSecret, PREFIX, secretText, sha256 } from '../secrets.ts'
+
+interface Needs {
+  records: Records
+  clock: Clock
+  random: Random
+  connections: Pick<Connections, 'end'>
+  settings: { maxKeys: number }
+}
+
+/** Partition: `{app}/{user}`; key: the key's id. */
+interface KeyRow {
+  name: string
+  /** SHA-256 in hex. */
+  hash: string
+  createdAt: EpochMs
+}
+const KEYS = table<KeyRow>('keys', { byHash: row => ({ partition: row.hash, sort: '' }) })
+/** How many keys a user has, so that two made at once cannot both be the last one. Partition: app; key: user. */
+const KEY_COUNTS = table<{ count: number }>('key-counts')
+
+/** Keys of one user made or deleted at once: all but one begin again. */
+const MAX_TRIES = 20
+const PAGE = 1_000
+
+export function keys({ records, clock, random, connections, settings }: Needs) {
+  const createKey: Handlers['createKey'] = async ({ app, user }, { name }) => {
+    const id = Buffer.from(random.bytes(8)).toString('hex')
+    const key = PREFIX.key + secretText(random)
+    const row: KeyRow = { name, hash: sha256(key), createdAt: clock.now() }
+    await again(async () => {
+      const counted = await records.get(KEY_COUNTS, app, user)
+      const count = counted?.row.count ?? 0
+      if (count >= settings.maxKeys) throw new Fault('too-many-keys', { maxKeys: settings.maxKeys })
+      await records.write([
+        put(KEYS, `${app}/${user}`, id, row, 0),
+        put(KEY_COUNTS, app, user, { count: count + 1 }, counted?.version ?? 0),
+      ])
+    })
+    return { id, name, createdAt: row.createdAt, key }
+  }
+
+  const listKeys: Handlers['listKeys'] = async ({ app, user }) => {
+    const rows = await records.scan(KEYS, `${app}/${user}`, { limit: PAGE })
+    const items = rows.map(({ key, row }) => ({ id: key, name: row.name, createdAt: row.createdAt }))
+    return { items: items.sort((a, b) => a.createdAt - b.createdAt) }
+  }
+
+  const deleteKey: Handlers['deleteKey'] = async ({ app, user }, { id }) => {
+    // Not every text is a record key.
+    if (!/^[0-9a-f]{16}$/.test(id)) throw new Fault('no-such-key')
+    await again(async () => {
+      const [found, counted] = await Promise.all([
+        records.get(KEYS, `${app}/${user}`, id),
+        records.get(KEY_COUNTS, app, user),
+      ])
+      if (!found || !counted) throw new Fault('no-such-key')
+      await records.write([
+        remove(KEYS, `${app}/${user}`, id, found.version),
+        put(KEY_COUNTS, app, user, { count: counted.row.count - 1 }, counted.version),
+      ])
+    })
+    connections.end(app, user, 'token-revoked', grantOf(id))
+  }
+
+  /** Whose key it is. */
+  async function ownerOf(key: string): Promise<{ app: AppId; user: UserId; grant: string } | undefined> {
+    const hash = sha256(key)
+    const [found] = await records.scan(KEYS, hash, { index: 'byHash', limit: 1 })
+    if (!found || !isSecret(found.row.hash, key)) return undefined
+    const [app, user] = found.partition.split('/', 2)
+    return { app: app as AppId, user: user as UserId, grant: grantOf(found.key) }
+  }
+
+  return { ownerOf, handlers: { createKey, listKeys, deleteKey } satisfies Partial<Handlers> }
+}
+
+const grantOf = (id: string) => `key:${id}`
+
+async function again(work: () => Promise<void>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work()
+    } catch (thrown) {
+      if (Fault.from(thrown).code !== 'conflict' || tries === MAX_TRIES) throw thrown
+    }
+  }
+}

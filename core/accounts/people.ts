@@ -1,0 +1,147 @@
+/** People: their profiles, and how they are found. */
+import { Fault } from '../../protocol/faults.ts'
+import type { AppId, EpochMs, UserId } from '../../protocol/ids.ts'
+import type { Profile } from '../../protocol/operations/shapes.ts'
+import { Lru } from '../lru.ts'
+import { type Change, type Connections, put, type Records, remove, table } from '../ports.ts'
+import type { Handlers } from '../run.ts'
+import { asked, placeKey, placeOf, placesOf } from './names.ts'
+
+interface Needs {
+  records: Records
+  connections: Pick<Connections, 'tell'>
+}
+
+/** Stays when the account is gone, so that its id is not given again. Partition: app; key: user. */
+interface UserRow {
+  name: string
+  avatar?: string
+  about?: string
+  createdAt: EpochMs
+}
+const USERS = table<UserRow>('users')
+/** Partition: app; key: a place in a name, then the user. */
+interface PlaceRow {
+  user: UserId
+}
+const PLACES = table<PlaceRow>('user-names')
+
+const MAX_KNOWN = 100_000
+/** Changes of one profile at once: all but one begin again. */
+const MAX_TRIES = 8
+
+export function people({ records, connections }: Needs) {
+  // Ids are never given again, so a user that was seen is one for ever. Absence is not kept: it may end at any moment.
+  const known = new Lru<true>(MAX_KNOWN)
+
+  /** Refused as a whole unless the id was never in use. */
+  function added(app: AppId, user: UserId, row: UserRow): Change[] {
+    return [put(USERS, app, user, row, 0), ...placesOf(user, row.name).map(place => placed(app, place, user))]
+  }
+
+  async function exists(app: AppId, users: readonly UserId[]): Promise<boolean[]> {
+    const unknown = [...new Set(users)].filter(user => !known.get(`${app}/${user}`))
+    const rows = await records.getMany(
+      USERS,
+      unknown.map(user => ({ partition: app, key: user })),
+    )
+    const absent = new Set(unknown.filter((_, i) => !rows[i]))
+    for (const user of unknown) if (!absent.has(user)) known.set(`${app}/${user}`, true)
+    return users.map(user => !absent.has(user))
+  }
+
+  async function find(app: AppId, user: UserId): Promise<Profile | undefined> {
+    const found = await records.get(USERS, app, user)
+    return found && profileOf(user, found.row)
+  }
+
+  /** @throws Fault `no-such-user` */
+  async function profile(app: AppId, user: UserId): Promise<Profile> {
+    const found = await find(app, user)
+    if (!found) throw new Fault('no-such-user')
+    return found
+  }
+
+  const updateMe: Handlers['updateMe'] = async ({ app, user }, { name, avatar, about }) => {
+    for (let tries = 1; ; tries++) {
+      const found = await records.get(USERS, app, user)
+      if (!found) throw new Fault('no-such-user')
+      const old = found.row
+      const row: UserRow = {
+        name: name ?? old.name,
+        createdAt: old.createdAt,
+        ...optional('avatar', avatar === undefined ? old.avatar : avatar),
+        ...optional('about', about === undefined ? old.about : about),
+      }
+      try {
+        await records.write([put(USERS, app, user, row, found.version), ...moved(app, user, old.name, row.name)])
+      } catch (thrown) {
+        if (Fault.from(thrown).code !== 'conflict' || tries === MAX_TRIES) throw thrown
+        continue
+      }
+      connections.tell(app, user, { kind: 'changed', what: 'profile' })
+      return profileOf(user, row)
+    }
+  }
+
+  const findUsers: Handlers['findUsers'] = async ({ app }, { q, limit, cursor }) => {
+    const prefix = asked(q)
+    if (prefix === '') return { items: [] }
+    const items: Profile[] = []
+    let after = cursor
+    for (;;) {
+      const rows = await records.scan(PLACES, app, { prefix, limit: limit + 1, ...(after && { after }) })
+      const users = await records.getMany(
+        USERS,
+        rows.map(({ row }) => ({ partition: app, key: row.user })),
+      )
+      for (const [i, place] of rows.entries()) {
+        // There is more, and whoever comes next begins it.
+        if (items.length === limit) return after ? { items, next: after } : { items }
+        after = place.cursor
+        const { user } = place.row
+        const row = users[i]?.row
+        if (row && placeOf(place.key) === firstPlace(user, row.name, prefix)) items.push(profileOf(user, row))
+      }
+      if (rows.length <= limit) return { items }
+    }
+  }
+
+  return {
+    added,
+    exists,
+    find,
+    profile,
+    handlers: {
+      getMe: ({ app, user }) => profile(app, user),
+      getUser: ({ app }, { user }) => profile(app, user),
+      updateMe,
+      findUsers,
+    } satisfies Partial<Handlers>,
+  }
+}
+
+const profileOf = (user: UserId, { name, avatar, about }: UserRow): Profile => ({
+  user,
+  name,
+  ...optional('avatar', avatar),
+  ...optional('about', about),
+})
+const optional = (field: string, value: string | null | undefined) => (value ? { [field]: value } : {})
+
+const placed = (app: AppId, place: string, user: UserId) => put(PLACES, app, placeKey(place, user), { user })
+function moved(app: AppId, user: UserId, from: string, to: string): Change[] {
+  const old = new Set(placesOf(user, from))
+  const now = new Set(placesOf(user, to))
+  return [
+    ...[...old].filter(place => !now.has(place)).map(place => remove(PLACES, app, placeKey(place, user))),
+    ...[...now].filter(place => !old.has(place)).map(place => placed(app, place, user)),
+  ]
+}
+
+/** Whoever is found at several places is listed at the first of them, so that no page repeats another. */
+function firstPlace(user: UserId, name: string, prefix: string): string | undefined {
+  return placesOf(user, name)
+    .filter(place => place.startsWith(prefix))
+    .sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))[0]
+}
