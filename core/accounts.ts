@@ -142,8 +142,10 @@ function entering(needs: AccountNeeds, { people, logins, byPassword }: Parts) {
 
 /** What ends them. */
 function leaving({ clock, passwords, throttle }: AccountNeeds, { logins, byPassword }: Parts) {
-  const logOut: Handlers['logOut'] = ({ address }, { refreshToken }) =>
-    counted(throttle, address, () => logins.end(refreshToken))
+  const logOut: Handlers['logOut'] = async ({ address }, { refreshToken }) => {
+    await counted(throttle, address, () => logins.end(refreshToken))
+    return undefined
+  }
 
   const changePassword: Handlers['changePassword'] = async (caller, { password, newPassword }) => {
     const { app, user, grant } = caller
