@@ -15,7 +15,7 @@ import { history } from './history.ts'
 import { members } from './members.ts'
 import { messages } from './messages.ts'
 import { News } from './news.ts'
-import { people } from './people.ts'
+import { expecting } from './people.ts'
 import type {
   Connections,
   DeliveryMarks,
@@ -63,7 +63,7 @@ export interface Core extends AsyncDisposable {
   marks: DeliveryMarks
   retained: RetainedValues
   accounts: {
-    /** Makes the first account; false where it is there. */
+    /** Makes the account `owner`, and its app where there is none. False: it exists. */
     ensureOwner(app: AppId, password: string): Promise<boolean>
     hasOwner(app: AppId): Promise<boolean>
   }
@@ -106,7 +106,7 @@ type Exists = (app: AppId, users: readonly UserId[]) => Promise<boolean[]>
 
 function conversing(needs: CoreNeeds & { now: () => number }, members: Membership, exists: Exists) {
   const base = { ...needs, members }
-  const expect = people(async (app, users) => {
+  const expect = expecting(async (app, users) => {
     const found = await exists(app, users)
     return users.filter((_, i) => !found[i])
   })

@@ -3,7 +3,7 @@
  * devices. It is written down with the change and struck out when done, so a crash between loses none of it.
  */
 import { type AppId, type GroupId, noticesOf, ofGroup, type UserId } from '../protocol/ids.ts'
-import { keyOf, type MessageLog, put, type Records, remove, type Scheduler } from './ports.ts'
+import { type Change, keyOf, type MessageLog, put, type Records, remove, type Scheduler } from './ports.ts'
 import { FOLLOW_UPS, type FollowUp } from './tables.ts'
 
 interface Needs {
@@ -21,13 +21,15 @@ const AGAIN_MS = 2_000
 
 export interface FollowUps {
   /** Belongs into the atomic write of the change. */
-  due(what: FollowUp): ReturnType<typeof put>
+  due(what: FollowUp): Change
   /** Does it. What cannot be done now is done later; never throws. */
   finish(what: FollowUp): Promise<void>
+  /** Does later what was written down, where it is not known whether anything was. */
+  lookAgain(): void
 }
 
 export function followUps({ log, records, scheduler, devicesOf }: Needs) {
-  const waiting = new Set<() => void>()
+  let cancel: (() => void) | undefined
   let closed = false
 
   async function finish(what: FollowUp): Promise<void> {
@@ -38,13 +40,16 @@ export function followUps({ log, records, scheduler, devicesOf }: Needs) {
       await records.write([remove(FOLLOW_UPS, DUE, what.id)])
     } catch {
       // The change itself is stored; what follows from it is tried until it is, too.
-      if (closed) return
-      const cancel = scheduler.after(AGAIN_MS, () => {
-        waiting.delete(cancel)
-        void finish(what)
-      })
-      waiting.add(cancel)
+      lookAgain()
     }
+  }
+
+  function lookAgain(): void {
+    if (closed || cancel) return
+    cancel = scheduler.after(AGAIN_MS, () => {
+      cancel = undefined
+      resume().catch(lookAgain)
+    })
   }
 
   function notice({ app, group, id, action, by, name }: FollowUp, user: UserId) {
@@ -52,7 +57,7 @@ export function followUps({ log, records, scheduler, devicesOf }: Needs) {
     return log.append(keyOf(app, noticesOf(user)), { kind: 'members', from: '$system', body })
   }
 
-  /** Does what the last run of the server left. */
+  /** Does all that is written down: at the start, what the last run of the server left. */
   async function resume(): Promise<void> {
     for (let after: string | undefined; ; ) {
       const page = await records.scan(FOLLOW_UPS, DUE, { limit: 100, ...(after !== undefined && { after }) })
@@ -64,8 +69,8 @@ export function followUps({ log, records, scheduler, devicesOf }: Needs) {
 
   function close(): void {
     closed = true
-    for (const cancel of waiting) cancel()
+    cancel?.()
   }
 
-  return { due: (what: FollowUp) => put(FOLLOW_UPS, DUE, what.id, what, 0), finish, resume, close }
+  return { due: (what: FollowUp) => put(FOLLOW_UPS, DUE, what.id, what, 0), finish, lookAgain, resume, close }
 }

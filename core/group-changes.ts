@@ -73,39 +73,48 @@ export function groupChanges({ log, records, members, followUps, random }: Needs
     if (!change) return { row: found.row, roster: await members.roster(key) }
 
     const { row = found.row, notify = [], ...rest } = change
-    const what = await followUp(app, group, row, change, notify)
+    const what = await followUp({ records, random }, app, group, row, change, notify)
     const changes = () => [put(GROUPS, app, group, row, found.version), ...(what ? [followUps.due(what)] : [])]
-    await members.change(key, { ...rest, changes })
+    try {
+      await members.change(key, { ...rest, changes })
+    } catch (fault) {
+      // It may be stored none the less, and with it what is due.
+      if (what && !isConflict(fault)) followUps.lookAgain()
+      throw fault
+    }
     if (what) due.push(what)
     return { row, roster: await members.roster(key) }
   }
 
-  async function followUp(
-    app: AppId,
-    group: GroupId,
-    { name }: GroupRow,
-    { action, by, joined, left }: GroupChange,
-    notify: UserId[],
-  ): Promise<FollowUp | undefined> {
-    const moved = (joined?.length ?? 0) + (left?.length ?? 0) > 0
-    const devices = moved ? await records.scan(DEVICES, `${app}/${group}`, { index: 'byGroup', limit: 1 }) : []
-    if (notify.length === 0 && devices.length === 0) return undefined
-    return { app, group, id: randomText(random, 16), action, by, name, notify }
-  }
-
   return { row, change, shape }
+}
+
+async function followUp(
+  { records, random }: Pick<Needs, 'records' | 'random'>,
+  app: AppId,
+  group: GroupId,
+  { name }: GroupRow,
+  { action, by, joined, left }: GroupChange,
+  notify: UserId[],
+): Promise<FollowUp | undefined> {
+  const moved = (joined?.length ?? 0) + (left?.length ?? 0) > 0
+  const devices = moved ? await records.scan(DEVICES, `${app}/${group}`, { index: 'byGroup', limit: 1 }) : []
+  if (notify.length === 0 && devices.length === 0) return undefined
+  return { app, group, id: randomText(random, 16), action, by, name, notify }
 }
 
 function shape(group: GroupId, { row, roster }: GroupNow): Group {
   return { group, conversation: ofGroup(group), ...row, memberCount: roster.size }
 }
 
+const isConflict = (fault: unknown) => fault instanceof Fault && fault.code === 'conflict'
+
 async function again<T>(work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await work()
     } catch (fault) {
-      if (!(fault instanceof Fault && fault.code === 'conflict') || attempt === ATTEMPTS) throw fault
+      if (!isConflict(fault) || attempt === ATTEMPTS) throw fault
     }
   }
 }

@@ -135,8 +135,10 @@ class Book implements Members {
     return () => this.#listeners.delete(listener)
   }
 
-  #apply(key: ConversationKey, entry: StoredEntry): Followed {
+  #apply(key: ConversationKey, entry: StoredEntry): Followed | undefined {
     const at = { ...splitKey(key), seq: entry.seq }
+    // A notice of a change elsewhere changes nothing here.
+    if (isNamed(at.conversation)) return undefined
     const pending = this.#pending.get(key)
     const roster = this.#rosters.peek(key)
     if (pending?.seq !== entry.seq) {

@@ -10,7 +10,7 @@ export type Missing = (app: AppId, users: readonly UserId[]) => Promise<UserId[]
 /** Refuses users that do not exist; at once where all of them are known. @throws Fault `no-such-user`, naming them. */
 export type Expect = (app: AppId, users: readonly UserId[]) => Promise<void> | undefined
 
-export function people(missing: Missing): Expect {
+export function expecting(missing: Missing): Expect {
   const known = new Lru<true>(MAX_KNOWN)
 
   async function look(app: AppId, users: readonly UserId[]): Promise<void> {

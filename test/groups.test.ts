@@ -1,0 +1,444 @@
+/** Groups: who is in, who decides, and what each sees; over the one way in and memory storage. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import type { Storage } from '../core/ports.ts'
+import { Fault } from '../protocol/faults.ts'
+import type { GroupId, Member, UserId } from '../protocol/ids.ts'
+import { type Asking, brief, IM, id, people, person, type World, world } from './support/core.ts'
+
+const ops = 'ops' as GroupId
+const users = (...names: string[]) => names as UserId[]
+
+function group(owner: Asking, members: string[] = []) {
+  return owner.ask('createGroup', {
+    group: ops,
+    name: 'Ops',
+    ...(members.length > 0 && { members: users(...members) }),
+  })
+}
+const add = (by: Asking, ...names: string[]) => by.ask('addMembers', { group: ops, members: users(...names) })
+const put = (by: Asking, user: string) => by.ask('removeMember', { group: ops, user: user as UserId })
+async function roles(by: Asking) {
+  const { items } = await by.ask('listMembers', { group: ops })
+  return Object.fromEntries(items.map(({ user, role }) => [user, role]))
+}
+
+test('whoever makes a group owns it, and all whom it names are in from its first entry', async t => {
+  const w = await world(t)
+  const { alice, bob } = await people(w, 'alice', 'bob', 'carol')
+
+  const made = await group(alice, ['carol', 'bob', 'alice'])
+
+  assert.deepEqual(
+    { ...made, createdAt: 0 },
+    {
+      group: 'ops',
+      conversation: 'g:ops',
+      name: 'Ops',
+      owner: 'alice',
+      join: 'invite',
+      history: 'joined',
+      memberCount: 3,
+      createdAt: 0,
+    },
+  )
+  assert.deepEqual(await roles(bob), { alice: 'owner', bob: 'member', carol: 'member' })
+  assert.deepEqual(await bob.says('g:ops'), ['1 alice created alice carol bob'])
+  const unnamed = await alice.ask('createGroup', { name: 'No id' })
+  assert.match(unnamed.group, /^[0-9a-f]{20}$/)
+})
+
+test('the id of a group is not given again, nor after the group is dismissed', async t => {
+  const w = await world(t)
+  const { alice, bob } = await people(w, 'alice', 'bob')
+  const both = await Promise.allSettled([group(alice), group(bob)])
+  assert.deepEqual(both.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
+  const lost = both.find(result => result.status === 'rejected')
+  assert.equal(Fault.from(lost?.reason).code, 'id-taken')
+
+  const owner = both[0]?.status === 'fulfilled' ? alice : bob
+  await owner.ask('dismissGroup', { group: ops })
+  await owner.refused('id-taken', 'createGroup', { group: ops, name: 'Ops' })
+})
+
+test('a request that names an unknown user changes nothing and says who', async t => {
+  const w = await world(t)
+  const { alice } = await people(w, 'alice', 'bob')
+  await alice.refused('no-such-user', 'createGroup', { group: ops, name: 'Ops', members: users('bob', 'ghost') })
+  await group(alice)
+
+  const fault = await alice.refused('no-such-user', 'addMembers', { group: ops, members: users('bob', 'ghost') })
+
+  assert.deepEqual(fault.details, { users: ['ghost'] })
+  assert.deepEqual(await roles(alice), { alice: 'owner' })
+})
+
+test('who may add is said by the join rule', async t => {
+  const w = await world(t)
+  const names = ['alice', 'bob', 'carol', 'dave', 'eve'] as const
+  const all = await people(w, ...names)
+  const refused = (by: Asking, name: string) =>
+    by.refused('not-allowed', 'addMembers', { group: ops, members: users(name) })
+  await group(all.alice, ['bob'])
+
+  await refused(all.bob, 'carol')
+  await refused(all.carol, 'carol')
+  await all.alice.ask('updateGroup', { group: ops, join: 'members' })
+  await add(all.bob, 'carol')
+  await refused(all.dave, 'dave')
+  await all.alice.ask('updateGroup', { group: ops, join: 'open' })
+  await add(all.dave, 'dave')
+  await refused(all.eve, 'bob')
+  await all.alice.refused('already-a-member', 'addMembers', { group: ops, members: users('bob', 'dave') })
+  const { memberCount } = await add(all.alice, 'bob', 'eve')
+
+  assert.equal(memberCount, 5)
+  const says = await all.alice.says('g:ops')
+  assert.deepEqual(says.slice(2), ['3 bob added carol', '4 alice settings', '5 dave joined dave', '6 alice added eve'])
+})
+
+test('a new member sees what was said since, or all where the group says so', async t => {
+  const w = await world(t)
+  const { alice, bob } = await people(w, 'alice', 'bob')
+  await group(alice)
+  for (const text of ['one', 'two']) await alice.send('g:ops', text)
+  await add(alice, 'bob')
+  await alice.send('g:ops', 'three')
+
+  assert.deepEqual(await bob.says('g:ops'), ['4 alice added bob', '5 alice: three'])
+  assert.equal(await bob.unread('g:ops'), 1)
+  const asked = async (query: object) =>
+    (await bob.ask('listMessages', { conversation: 'g:ops', ...query })).items.map(item => brief(item))
+  assert.deepEqual(await asked({ after: 0 }), ['gap 1-3', '4 alice added bob', '5 alice: three'])
+  assert.deepEqual(await asked({ after: 1, before: 3 }), ['gap 2-2'])
+  assert.deepEqual(await asked({ before: 4 }), [])
+  await bob.refused('no-such-entry', 'recallMessage', { conversation: 'g:ops', seq: 2 })
+  await bob.refused('no-such-entry', 'getReceipts', { conversation: 'g:ops', seq: 2 })
+
+  await alice.ask('updateGroup', { group: ops, history: 'all' })
+  assert.deepEqual((await bob.says('g:ops')).slice(0, 3), ['1 alice created alice', '2 alice: one', '3 alice: two'])
+})
+
+test('someone who is put out neither reads nor writes from then on, and learns of it by a notice', async t => {
+  const w = await world(t)
+  const { alice, bob } = await people(w, 'alice', 'bob')
+  await group(alice, ['bob'])
+  const changes: unknown[] = []
+  w.core.memberships.follow(({ conversation, seq, joined, left }) => changes.push([conversation, seq, joined, left]))
+
+  await put(alice, 'bob')
+
+  await bob.refused('not-a-member', 'sendMessage', { conversation: 'g:ops', text: 'still here' } as never)
+  await bob.refused('not-a-member', 'listMessages', { conversation: 'g:ops' })
+  const { items } = await bob.ask('listMessages', { conversation: 'n:bob' })
+  const [notice] = items as Record<string, unknown>[]
+  assert.deepEqual([notice?.action, notice?.about, notice?.by, notice?.users], ['removed', 'g:ops', 'alice', ['bob']])
+  assert.deepEqual(
+    (await bob.ask('listConversations', {})).items.map(({ conversation }) => conversation),
+    ['n:bob'],
+  )
+  assert.deepEqual(changes, [['g:ops', 2, [], ['bob']]])
+
+  await alice.send('g:ops', 'without bob')
+  await add(alice, 'bob')
+  assert.deepEqual(await bob.says('g:ops'), ['4 alice added bob'])
+  assert.equal(await bob.unread('g:ops'), 0)
+})
+
+test('leaving makes no notice, and the owner leaves only after naming the next', async t => {
+  const w = await world(t)
+  const { alice, bob, carol } = await people(w, 'alice', 'bob', 'carol')
+  await group(alice, ['bob', 'carol'])
+
+  await put(carol, 'carol')
+  await alice.refused('owner-must-stay', 'removeMember', { group: ops, user: 'alice' as UserId })
+  await alice.ask('updateMember', { group: ops, user: 'bob' as UserId, role: 'owner' })
+  await put(alice, 'alice')
+
+  assert.equal((await carol.ask('listMessages', { conversation: 'n:carol' })).items.length, 0)
+  assert.deepEqual(await roles(bob), { bob: 'owner' })
+  assert.equal((await bob.ask('getGroup', { group: ops })).owner, 'bob')
+})
+
+test('owner, admins and members may do what their role allows', async t => {
+  const w = await world(t)
+  const all = await people(w, 'alice', 'bob', 'carol', 'dave')
+  await group(all.alice, ['bob', 'carol', 'dave'])
+  const role = (user: string, role: 'owner' | 'admin' | 'member') =>
+    ['updateMember', { group: ops, user: user as UserId, role }] as const
+  await all.alice.ask(...role('bob', 'admin'))
+  await all.alice.ask(...role('carol', 'admin'))
+  const mute = (user: string) =>
+    ['updateMember', { group: ops, user: user as UserId, mutedUntil: w.clock.now() + 1 }] as const
+  const out = (user: string) => ['removeMember', { group: ops, user: user as UserId }] as const
+
+  // biome-ignore format: a table, a row a line
+  for (const [by, operation, input] of [
+    [all.bob, ...role('dave', 'admin')], [all.bob, ...role('bob', 'owner')], [all.alice, ...role('alice', 'member')],
+    [all.bob, ...mute('carol')], [all.bob, ...mute('alice')], [all.dave, ...mute('carol')], [all.alice, ...mute('alice')],
+    [all.bob, ...out('carol')], [all.bob, ...out('alice')], [all.dave, ...out('carol')],
+  ] as const) await by.refused('not-allowed', operation as 'updateMember', input)
+  await all.dave.refused('not-allowed', 'updateGroup', { group: ops, name: 'Mine' })
+  await all.bob.refused('not-allowed', 'dismissGroup', { group: ops })
+  await all.alice.ask(...mute('bob'))
+  await all.bob.ask('updateGroup', { group: ops, name: 'Operations', about: 'We operate' })
+  await all.bob.ask(...out('dave'))
+
+  const shown = await all.bob.ask('getGroup', { group: ops })
+  assert.deepEqual([shown.name, shown.about, shown.memberCount], ['Operations', 'We operate', 3])
+  assert.equal('about' in (await all.bob.ask('updateGroup', { group: ops, about: null })), false)
+})
+
+test('a muted member may not write until the time is over', async t => {
+  const w = await world(t)
+  const { alice, bob } = await people(w, 'alice', 'bob')
+  await group(alice, ['bob'])
+  const until = w.clock.now() + 5000
+  await alice.ask('updateMember', { group: ops, user: 'bob' as UserId, mutedUntil: until })
+
+  const fault = await bob.refused('muted', 'sendMessage', { conversation: 'g:ops', text: 'x' } as never)
+  assert.deepEqual(fault.details, { mutedUntil: until })
+  w.clock.advance(5000)
+  await bob.send('g:ops', 'at last')
+  await alice.ask('updateMember', { group: ops, user: 'bob' as UserId, mutedUntil: w.clock.now() + 5000 })
+  const member = await alice.ask('updateMember', { group: ops, user: 'bob' as UserId, mutedUntil: null })
+  assert.equal('mutedUntil' in member, false)
+  await bob.send('g:ops', 'again')
+})
+
+test('a dismissed group is gone for all, who are told, and takes nothing more', async t => {
+  const w = await world(t)
+  const { alice, bob } = await people(w, 'alice', 'bob', 'carol')
+  await group(alice, ['bob', 'carol'])
+
+  await alice.ask('dismissGroup', { group: ops })
+
+  for (const one of [alice, bob]) {
+    await one.refused('no-such-group', 'getGroup', { group: ops })
+    await one.refused('not-a-member', 'listMessages', { conversation: 'g:ops' })
+    await one.refused('not-a-member', 'sendMessage', { conversation: 'g:ops', text: 'x' } as never)
+    const { items } = await one.ask('listConversations', {})
+    assert.deepEqual(
+      items.map(({ last }) => [last.action, last.about]),
+      [['dismissed', 'g:ops']],
+    )
+  }
+  await alice.refused('no-such-group', 'addMembers', { group: ops, members: users('bob') })
+})
+
+test('no message of a removed member stands above the removal, however both meet', async t => {
+  const w = await world(t)
+  const all = await people(w, 'alice', 'bob')
+  await group(all.alice, ['bob'])
+  for (let round = 0; round < 30; round++) {
+    const sends = Array.from({ length: 6 }, (_, i) =>
+      i === round % 6 ? put(all.alice, 'bob') : all.bob.send('g:ops', `${round}`).catch((fault: Fault) => fault.code),
+    )
+    await Promise.all(sends)
+    const { items } = await all.alice.ask('listMessages', { conversation: 'g:ops', limit: 20 })
+    const entries = items as Record<string, unknown>[]
+    const removal = entries.findLastIndex(({ action }) => action === 'removed')
+    assert.ok(
+      entries.slice(removal).every(({ from }) => from !== 'bob'),
+      JSON.stringify(entries.slice(removal)),
+    )
+    await add(all.alice, 'bob')
+  }
+})
+
+test('a removal that could not be stored leaves the member in', async t => {
+  let fail = false
+  const w = await world(t, storage => unreliable(storage, () => fail))
+  const { alice, bob } = await people(w, 'alice', 'bob')
+  await group(alice, ['bob'])
+
+  fail = true
+  await alice.refused('log-unavailable', 'removeMember', { group: ops, user: 'bob' as UserId })
+  fail = false
+
+  await bob.send('g:ops', 'still in')
+  assert.deepEqual(await roles(alice), { alice: 'owner', bob: 'member' })
+})
+
+test('notices that could not be sent with a removal are sent after a restart, once', async t => {
+  let fail = false
+  const w = await world(t, storage => unreliable(storage, key => fail && key.includes('/n:')))
+  const { alice } = await people(w, 'alice', 'bob')
+  await group(alice, ['bob'])
+  fail = true
+  await put(alice, 'bob')
+  fail = false
+
+  const core = await w.restart()
+  await (await w.restart())[Symbol.asyncDispose]()
+
+  const { items } = await person(core, 'bob').ask('listMessages', { conversation: 'n:bob' })
+  assert.deepEqual(
+    items.map(item => brief(item)),
+    ['1 alice removed bob'],
+  )
+  await core[Symbol.asyncDispose]()
+})
+
+test('a removal whose answer was lost but which is stored is told by its notice all the same', async t => {
+  let lose = false
+  const w = await world(t, storage =>
+    unreliable(
+      storage,
+      () => false,
+      () => lose,
+    ),
+  )
+  const { alice, bob } = await people(w, 'alice', 'bob')
+  await group(alice, ['bob'])
+  lose = true
+  await alice.refused('log-unavailable', 'removeMember', { group: ops, user: 'bob' as UserId })
+  lose = false
+  await bob.refused('not-a-member', 'sendMessage', { conversation: 'g:ops', text: 'x' } as never)
+
+  const told = new Promise<void>(resolve => w.storage.log.follow(key => key.includes('/n:bob') && resolve()))
+  w.clock.advance(2_000)
+  await told
+
+  assert.deepEqual(await bob.says('n:bob'), ['1 alice removed bob'])
+})
+
+test('a group of 10,000 is filled, loaded once, and takes no more', async t => {
+  let scans = 0
+  const w = await world(t, storage => counted(storage, name => name === 'members' && scans++))
+  const { alice } = await people(w, 'alice', 'late')
+  const crowd = Array.from({ length: 9_999 }, (_, i) => `m${i}`)
+  // Accounts as the table of accounts has them; ten thousand registrations would be the whole of this test.
+  const rows = crowd.map(key => ({
+    table: { name: 'users' } as never,
+    partition: IM,
+    key,
+    row: { name: key, createdAt: 0 },
+  }))
+  await w.storage.records.write(rows)
+  await group(alice)
+  for (let at = 0; at < crowd.length; at += 1000) await add(alice, ...crowd.slice(at, at + 1000))
+
+  await alice.refused('group-full', 'addMembers', { group: ops, members: users('late') })
+  const core = await w.restart()
+  scans = 0
+  const askers = crowd.slice(0, 50).map(name => person(core, name))
+  await Promise.all(askers.map(one => one.send('g:ops', 'hi')))
+
+  assert.equal(scans, 11)
+  assert.equal((await person(core, 'm1').ask('getGroup', { group: ops })).memberCount, 10_000)
+  await core[Symbol.asyncDispose]()
+})
+
+test('whatever members do at once, there is one owner, and memory, rows and entries agree', async t => {
+  const w = await world(t)
+  const names = ['alice', 'bob', 'carol', 'dave'] as const
+  const all = await people(w, ...names)
+  const who = fc.constantFrom(...names)
+  const step = fc.oneof(
+    fc.record({ does: fc.constant('add' as const), by: who, user: who }),
+    fc.record({ does: fc.constant('remove' as const), by: who, user: who }),
+    fc.record({
+      does: fc.constant('role' as const),
+      by: who,
+      user: who,
+      role: fc.constantFrom('owner' as const, 'admin' as const, 'member' as const),
+    }),
+    fc.record({ does: fc.constant('send' as const), by: who, user: who }),
+  )
+  let round = 0
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.array(step, { maxLength: 6 }), { maxLength: 5 }), async bursts => {
+      const group = `q${round++}` as GroupId
+      const conversation = id(`g:${group}`)
+      await all.alice.ask('createGroup', { group, name: 'q', members: users('bob', 'carol'), join: 'open' })
+      for (const burst of bursts) {
+        const results = await Promise.allSettled(burst.map(one => ask(all[one.by], group, one)))
+        for (const result of results)
+          if (result.status === 'rejected')
+            assert.match((result.reason as Fault).code, /^(not-allowed|not-a-member|owner-must-stay|already-a-member)$/)
+        await agree(w, group, conversation)
+      }
+    }),
+    { numRuns: 60 },
+  )
+})
+
+type Step =
+  | { does: 'add' | 'remove' | 'send'; user: string }
+  | { does: 'role'; user: string; role: 'owner' | 'admin' | 'member' }
+function ask(by: Asking, group: GroupId, step: Step): Promise<unknown> {
+  const user = step.user as UserId
+  if (step.does === 'add') return by.ask('addMembers', { group, members: [user] })
+  if (step.does === 'remove') return by.ask('removeMember', { group, user })
+  if (step.does === 'role') return by.ask('updateMember', { group, user, role: step.role })
+  return by.send(`g:${group}`, 'x')
+}
+
+/** Rows as stored, as in memory, and as a reader of all entries would have them. */
+async function agree(w: World, group: GroupId, conversation: ReturnType<typeof id>): Promise<void> {
+  const fresh = await w.restart()
+  const key = `im/${conversation}` as never
+  const entries = await w.storage.log.read(key, { limit: 1000 })
+  const model = new Map<string, number>()
+  for (const { entry, seq } of entries) {
+    if (entry.kind === 'message') assert.ok(model.has(entry.from), `${entry.from} wrote at ${seq} without being in`)
+    const { action, users = [] } = entry
+    for (const user of users) {
+      if (action === 'created' || action === 'added' || action === 'joined') model.set(user, seq)
+      if (action === 'left' || action === 'removed') model.delete(user)
+    }
+  }
+  for (const core of [w.core, fresh]) {
+    for (const member of ['alice', 'bob', 'carol', 'dave'] as Member[]) {
+      const place = await core.memberships.get(IM, member, conversation)
+      assert.equal(place?.joinedSeq, model.get(member))
+    }
+    const [someone] = model.keys()
+    const asking = person(core, someone as string)
+    const { items } = await asking.ask('listMembers', { group })
+    const { owner, memberCount } = await asking.ask('getGroup', { group })
+    assert.deepEqual(
+      items.filter(({ role }) => role === 'owner').map(({ user }) => user),
+      [owner],
+    )
+    assert.equal(memberCount, model.size)
+  }
+  await fresh[Symbol.asyncDispose]()
+}
+
+/** Storage whose log refuses appends while it is told to. */
+function unreliable(storage: Storage, fails: (key: string) => boolean, loses = () => false): Storage {
+  const log = Object.create(storage.log) as Storage['log']
+  log.append = async (key, draft, options) => {
+    if (fails(key)) throw new Fault('log-unavailable')
+    const stored = await storage.log.append(key, draft, options)
+    if (loses()) throw new Fault('log-unavailable')
+    return stored
+  }
+  for (const name of ['read', 'get', 'tails', 'seqAt', 'follow'] as const)
+    log[name] = storage.log[name].bind(storage.log) as never
+  return wrapped(storage, { log })
+}
+function counted(storage: Storage, scanned: (table: string) => unknown): Storage {
+  const { records } = storage
+  return wrapped(storage, {
+    records: {
+      get: records.get.bind(records),
+      getMany: records.getMany.bind(records),
+      write: records.write.bind(records),
+      scan(from, partition, range) {
+        if (!range.index) scanned(from.name)
+        return records.scan(from, partition, range)
+      },
+    },
+  })
+}
+const wrapped = (storage: Storage, parts: Partial<Pick<Storage, 'log' | 'records'>>): Storage => ({
+  log: storage.log,
+  records: storage.records,
+  ...parts,
+  ready: () => storage.ready(),
+  [Symbol.asyncDispose]: () => storage[Symbol.asyncDispose](),
+})

@@ -1,0 +1,167 @@
+/** Receipts: marks that only go up, and who is told of them when. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { ConversationId, GroupId, Member, Seq, UserId } from '../protocol/ids.ts'
+import { type Asking, IM, people, person, type World, world } from './support/core.ts'
+
+const between = 'u:alice:bob' as ConversationId
+const read = (by: Asking, upTo: number, conversation: ConversationId = between) =>
+  by.ask('markRead', { conversation, upTo })
+const got = ({ core }: World, user: string, upTo: number, conversation = between) =>
+  core.marks.delivered(IM, user as Member, conversation, upTo as Seq)
+async function marksOf(by: Asking, conversation: ConversationId = between) {
+  const { readUpTo, deliveredUpTo } = await by.ask('getConversation', { conversation })
+  return { readUpTo, deliveredUpTo }
+}
+async function chatted(w: World, count: number) {
+  const { alice, bob } = await people(w, 'alice', 'bob')
+  for (let i = 0; i < count; i++) await alice.chat('bob', `${i}`)
+  return { alice, bob }
+}
+
+test('reading is told to the senders of what was read and to the own devices of the reader', async t => {
+  const w = await world(t)
+  const { bob } = await chatted(w, 3)
+
+  await read(bob, 2)
+
+  const receipt = { kind: 'receipt', conversation: 'u:alice:bob', user: 'bob', readUpTo: 2, deliveredUpTo: 2 }
+  assert.deepEqual(await w.told.hears('alice', 1), [receipt])
+  assert.deepEqual(await w.told.hears('bob', 1), [receipt])
+  assert.equal(await bob.unread('u:alice:bob'), 1)
+})
+
+test('a mark never goes down, and never past the end', async t => {
+  const w = await world(t)
+  const { bob } = await chatted(w, 3)
+
+  await read(bob, 0)
+  await Promise.all([read(bob, 1), read(bob, 3), read(bob, 2)])
+
+  assert.deepEqual(await marksOf(bob), { readUpTo: 3, deliveredUpTo: 3 })
+  const fault = await bob.refused('beyond-the-end', 'markRead', { conversation: between, upTo: 4 })
+  assert.deepEqual(fault.details, { tail: 3 })
+  await read(bob, 1)
+  assert.deepEqual(await marksOf(bob), { readUpTo: 3, deliveredUpTo: 3 })
+})
+
+test('several receipts of one reader within a second become one at its end', async t => {
+  const w = await world(t)
+  const { bob } = await chatted(w, 5)
+
+  await read(bob, 1)
+  await w.told.hears('alice', 1)
+  for (const upTo of [2, 3, 5]) await read(bob, upTo)
+  assert.equal(w.told.receipts('alice').length, 1)
+  w.clock.advance(1000)
+
+  const told = await w.told.hears('alice', 2)
+  assert.deepEqual(
+    told.map(({ readUpTo }) => readUpTo),
+    [1, 5],
+  )
+})
+
+test('what sessions acknowledge is written and told every second, the highest of all', async t => {
+  const w = await world(t)
+  const { alice, bob } = await chatted(w, 5)
+
+  for (const upTo of [2, 4, 3]) got(w, 'bob', upTo)
+  w.clock.advance(1000)
+
+  const told = await w.told.hears('alice', 1)
+  assert.deepEqual(told, [{ kind: 'receipt', conversation: 'u:alice:bob', user: 'bob', deliveredUpTo: 4 }])
+  assert.deepEqual(await marksOf(bob), { readUpTo: 0, deliveredUpTo: 4 })
+  got(w, 'bob', 1)
+  got(w, 'alice', 5)
+  w.clock.advance(1000)
+  await w.told.hears('alice', 2)
+  assert.deepEqual(await marksOf(bob), { readUpTo: 0, deliveredUpTo: 4 })
+  assert.deepEqual(await marksOf(alice), { readUpTo: 0, deliveredUpTo: 5 })
+})
+
+test('marks that wait when the server stops are written', async t => {
+  const w = await world(t)
+  const { bob } = await chatted(w, 2)
+  got(w, 'bob', 2)
+
+  await w.core[Symbol.asyncDispose]()
+
+  assert.deepEqual(await marksOf(bob), { readUpTo: 0, deliveredUpTo: 2 })
+})
+
+test('reading and delivery at once lose neither', async t => {
+  const w = await world(t)
+  const { bob } = await chatted(w, 40)
+  for (let upTo = 1; upTo <= 40; upTo++) {
+    got(w, 'bob', upTo)
+    w.clock.advance(1000)
+    await read(bob, upTo - 1)
+  }
+  await w.core[Symbol.asyncDispose]()
+
+  assert.deepEqual(await marksOf(bob), { readUpTo: 39, deliveredUpTo: 40 })
+})
+
+test('in a group only the senders of the newly covered messages are told, and the members who are still in', async t => {
+  const w = await world(t)
+  const all = await people(w, 'alice', 'bob', 'carol', 'dave')
+  const ops = 'ops' as GroupId
+  const conversation = 'g:ops' as ConversationId
+  await all.alice.ask('createGroup', { group: ops, name: 'Ops', members: ['bob', 'carol', 'dave'] as UserId[] })
+  await all.carol.send('g:ops', 'first')
+  await read(all.dave, 2, conversation)
+  await w.told.hears('dave', 1)
+  w.clock.advance(1000)
+  await all.alice.send('g:ops', 'second')
+  await all.bob.send('g:ops', 'third')
+  await all.alice.ask('removeMember', { group: ops, user: 'bob' as UserId })
+
+  await read(all.dave, 5, conversation)
+
+  await w.told.hears('dave', 2)
+  const count = (user: string) => w.told.receipts(user).length
+  assert.deepEqual({ alice: count('alice'), bob: count('bob'), carol: count('carol') }, { alice: 1, bob: 0, carol: 1 })
+})
+
+test('in a group of more than 200 nobody is told, and everybody may ask', async t => {
+  const w = await world(t)
+  const crowd = Array.from({ length: 200 }, (_, i) => `m${String(i).padStart(3, '0')}`)
+  const all = await people(w, 'alice', ...crowd)
+  const ops = 'ops' as GroupId
+  const conversation = 'g:ops' as ConversationId
+  await all.alice?.ask('createGroup', { group: ops, name: 'Ops', members: crowd as UserId[] })
+  await all.alice?.send('g:ops', 'hello')
+  const m000 = person(w.core, 'm000')
+
+  await read(m000, 2, conversation)
+  w.clock.advance(5000)
+  await m000.chat('alice', 'a receipt that is told')
+  await read(all.alice as Asking, 1, 'u:alice:m000' as ConversationId)
+
+  await w.told.hears('m000', 1)
+  assert.deepEqual(
+    w.told.receipts('alice').map(({ conversation }) => conversation),
+    ['u:alice:m000'],
+  )
+  const first = await m000.ask('getReceipts', { conversation, seq: 2, limit: 150 })
+  const second = await m000.ask('getReceipts', { conversation, seq: 2, limit: 150, cursor: first.next })
+  const items = [...first.items, ...second.items]
+  assert.deepEqual(
+    items.map(({ user }) => user),
+    crowd,
+  )
+  assert.deepEqual(items[0], { user: 'm000', readUpTo: 2, deliveredUpTo: 2 })
+  assert.equal(second.next, undefined)
+})
+
+test('receipts are asked by members for entries that are there', async t => {
+  const w = await world(t)
+  const { alice } = await chatted(w, 1)
+  const { eve } = await people(w, 'eve')
+
+  await eve.refused('not-a-member', 'getReceipts', { conversation: between, seq: 1 })
+  await alice.refused('no-such-entry', 'getReceipts', { conversation: between, seq: 2 })
+  const { items } = await alice.ask('getReceipts', { conversation: between, seq: 1 })
+  assert.deepEqual(items, [{ user: 'bob', deliveredUpTo: 0, readUpTo: 0 }])
+})
