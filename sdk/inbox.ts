@@ -42,6 +42,7 @@ const ROW = 'position/'
 export class Inbox {
   readonly #needs: InboxNeeds
   readonly #lanes = new Map<ConversationId, Lane>()
+  #running = 0
   #held = false
   #closed = false
 
@@ -87,6 +88,11 @@ export class Inbox {
     this.#held = true
   }
 
+  /** Whether listeners are at work, so that what arrives has to wait. */
+  get busy(): boolean {
+    return this.#running > 0
+  }
+
   get held(): boolean {
     return this.#held
   }
@@ -127,6 +133,7 @@ export class Inbox {
   async #drain(conversation: ConversationId, lane: Lane): Promise<void> {
     if (lane.running) return
     lane.running = true
+    this.#running += 1
     for (;;) {
       const arrival = this.#held || this.#closed ? undefined : lane.waiting[0]
       if (!arrival) break
@@ -139,6 +146,7 @@ export class Inbox {
       lane.waiting.shift()
       if (!this.#closed) arrival.done()
     }
+    this.#running -= 1
     lane.running = false
   }
 

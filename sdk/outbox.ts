@@ -18,7 +18,7 @@ export interface OutboxNeeds {
   /** The entry that was stored for a draft; asked when the acknowledgement came and the sender's own copy did not. */
   confirm: (conversation: ConversationId, draft: Sent) => Promise<Entry>
   /** How long the own copy may take after the acknowledgement. */
-  confirmAfterMs: number
+  confirmAfterMs: () => number
   after: (ms: number, run: () => void) => () => void
   sent: (entry: Entry) => void
   refused: (refusal: Refusal, conversation: ConversationId, draft: Sent) => void
@@ -172,7 +172,7 @@ export class Outbox {
   }
 
   #confirmLater(item: Item): void {
-    const cancel = this.#needs.after(this.#needs.confirmAfterMs, () => {
+    const cancel = this.#needs.after(this.#needs.confirmAfterMs(), () => {
       this.#timers.delete(cancel)
       if (this.#has(item)) void this.#confirm(item)
     })

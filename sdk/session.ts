@@ -29,6 +29,8 @@ export interface SessionNeeds {
 }
 
 const PAGE = 200
+/** Many times what an own copy takes that nothing is in the way of. */
+const BUSY_MS = 20
 const NAME = 'clientId'
 const decoder = new TextDecoder()
 
@@ -93,7 +95,8 @@ export class Session {
     return new Outbox({
       store,
       limit: outboxLimit,
-      confirmAfterMs,
+      // With listeners at work the own copy may be waiting behind them, and one of them for this very outcome.
+      confirmAfterMs: () => (this.inbox.busy ? Math.min(BUSY_MS, confirmAfterMs) : confirmAfterMs),
       topicOf: conversation => this.#topicOf(conversation),
       // The same clientMessageId again: the server stores nothing, and answers with what it stored.
       confirm: (conversation, draft) => account.call('sendMessage', { conversation, ...draft }) as Promise<Entry>,

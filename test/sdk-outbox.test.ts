@@ -48,7 +48,7 @@ function outbox(given: Partial<OutboxNeeds> & { store?: Store } = {}) {
     limit: 10,
     topicOf: conversation => (conversation === OPS ? TOPIC : undefined),
     confirm: async (_, { clientMessageId }) => copy(clientMessageId, 99),
-    confirmAfterMs: 2_000,
+    confirmAfterMs: () => 2_000,
     after: (_, run) => {
       timers.push(run)
       return () => void timers.splice(timers.indexOf(run), 1)
