@@ -197,7 +197,8 @@ class MqttBroker implements Broker {
       if (ingress.unanswered > 0) await Promise.race([ingress.idle(), this.#limit()])
       if (connection.saidGoodbye) await origins.clear()
       const expirySeconds = client.version === 5 ? client.sessionExpiryInterval : session.expirySeconds
-      await session.close({ expirySeconds, willAt: await this.#will(connection, expirySeconds) })
+      const willAt = await this.#will(connection, expirySeconds)
+      await session.close({ expirySeconds, willAt, mayRepeat: !origins.empty })
     } finally {
       this.connections.delete(connection)
       this.#entrance.resumed(session.key)

@@ -97,8 +97,9 @@ export class Origins {
     else this.#known.delete(packetId)
   }
 
-  get releasing(): ReadonlyMap<number, string> {
-    return this.#qos2
+  /** Whether anything is kept for a client that comes back. */
+  get empty(): boolean {
+    return this.#slots.length === 0 && this.#qos2.size === 0
   }
 
   /** PUBREL: the packet id may be used for something new. Durable when it resolves. */
@@ -109,10 +110,10 @@ export class Origins {
 
   /** DISCONNECT: the client has nothing left to repeat. */
   async clear(): Promise<void> {
-    const slots = [...new Set([...this.#known.values()].map(({ slot }) => slot))]
-    if (slots.length > 0)
+    const used = [...this.#slots.keys()].filter(slot => this.#slots[slot] !== undefined)
+    if (used.length > 0)
       await this.#records.write(
-        slots.map(slot => remove(ORIGINS, this.#key, String(slot))),
+        used.map(slot => remove(ORIGINS, this.#key, String(slot))),
         { durable: false },
       )
     this.#known.clear()

@@ -6,6 +6,7 @@ import type { StoredFilter } from './filters.ts'
 import {
   CURSORS,
   type Opened,
+  ORIGINS_KEPT_SECONDS,
   type SessionId,
   type SessionRow,
   type SessionStore,
@@ -26,6 +27,8 @@ interface Needs {
 export interface Ending {
   /** The session's life from now on, in seconds; 0 ends it. */
   expirySeconds: number
+  /** The client may come back and repeat what it published. */
+  mayRepeat: boolean
   /** When the will that is left is told; absent: there is none to tell. */
   willAt?: EpochMs | undefined
 }
@@ -90,13 +93,13 @@ export class SessionRecord {
     const { store } = this.#needs
     const { will, ...row } = this.#row
     const willIsLeft = will !== undefined && ending.willAt !== undefined
-    if (ending.expirySeconds === 0 && !willIsLeft) {
+    if (ending.expirySeconds === 0 && !ending.mayRepeat && !willIsLeft) {
       await this.#inTurn(() => store.end(this.#id, this.#version))
       return
     }
     const { expirySeconds } = ending
     const expiresAt = Math.max(
-      store.expiresAt(expirySeconds),
+      store.expiresAt(expirySeconds || (ending.mayRepeat ? ORIGINS_KEPT_SECONDS : 0)),
       willIsLeft ? (ending.willAt as number) + WILL_KEPT_MS : 0,
     )
     const ended = {

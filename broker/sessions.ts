@@ -3,7 +3,17 @@
  * conversation. A disconnected session owns nothing in memory. Every write carries the version of the head and loses
  * against a newer one, so the late flush of an old owner is harmless.
  */
-import { type Change, check, put, type Records, type RowKey, remove, type Scheduler, table } from '../core/ports.ts'
+import {
+  type Change,
+  check,
+  put,
+  type Records,
+  type RowKey,
+  remove,
+  type Scheduler,
+  type Table,
+  table,
+} from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
 import type { AppId, ConversationId, EpochMs, Member } from '../protocol/ids.ts'
 import type { StoredCursor } from './cursor.ts'
@@ -73,6 +83,8 @@ interface Needs {
 }
 
 const PAGE = 500
+/** What a session that ended with its connection published is known so much longer, for a client that sends it again. */
+export const ORIGINS_KEPT_SECONDS = 86_400
 /** A session that only waits for its will to be told lives that much longer. */
 export const WILL_KEPT_MS = 60_000
 
@@ -94,7 +106,8 @@ export class SessionStore {
       const found = await this.#records.get(SESSIONS, partitionOf(id), id.clientId)
       const alive = found && (found.row.expiresAt === undefined || found.row.expiresAt > this.#scheduler.now())
       const resumed = alive === true && !wish.clean && found.row.expirySeconds > 0
-      if (found && !resumed) await this.#purgeRows(sessionKey(id))
+      // What it published stays: also a clean start may repeat it.
+      if (found && !resumed) await this.#purge(CURSORS, sessionKey(id))
       const row: SessionRow = {
         v: 1,
         ...id,
@@ -129,7 +142,8 @@ export class SessionStore {
   /** The session is over: nothing of it stays. */
   async end(id: SessionId, version: number): Promise<void> {
     await this.#records.write([remove(SESSIONS, partitionOf(id), id.clientId, version)])
-    await this.#purgeRows(sessionKey(id))
+    await this.#purge(CURSORS, sessionKey(id))
+    await this.#purge(ORIGINS, sessionKey(id))
   }
 
   async cursor(key: string, conversation: ConversationId): Promise<StoredCursor | undefined> {
@@ -158,16 +172,14 @@ export class SessionStore {
     for (;;) {
       const page = await this.#records.scan(SESSIONS, 'connected', { index: 'connected', limit: PAGE })
       for (const { row, version } of page) {
-        if (row.expirySeconds === 0 && !row.will) await this.end(row, version)
-        else
-          await this.#records.write([put(SESSIONS, partitionOf(row), row.clientId, this.#ended(row, graceMs), version)])
+        await this.#records.write([put(SESSIONS, partitionOf(row), row.clientId, this.#ended(row, graceMs), version)])
       }
       if (page.length < PAGE) return
     }
   }
 
   #ended(row: SessionRow, graceMs: number): SessionRow {
-    const expiresAt = this.expiresAt(row.expirySeconds)
+    const expiresAt = this.expiresAt(row.expirySeconds || ORIGINS_KEPT_SECONDS)
     if (!row.will) return { ...row, expiresAt }
     const willAt = this.#scheduler.now() + Math.max(row.will.delayMs, graceMs)
     return { ...row, willAt, expiresAt: Math.max(expiresAt, willAt + WILL_KEPT_MS) }
@@ -192,17 +204,12 @@ export class SessionStore {
     return over.length
   }
 
-  async #purgeRows(key: string): Promise<void> {
-    for (const rows of [CURSORS, ORIGINS]) {
-      for (;;) {
-        const page: RowKey[] = await this.#records.scan(rows as typeof CURSORS, key, { limit: PAGE })
-        if (page.length > 0)
-          await this.#records.write(
-            page.map(row => remove(rows, row.partition, row.key)),
-            { durable: false },
-          )
-        if (page.length < PAGE) break
-      }
+  async #purge<Row>(rows: Table<Row>, key: string): Promise<void> {
+    for (;;) {
+      const page: RowKey[] = await this.#records.scan(rows, key, { limit: PAGE })
+      const changes = page.map(row => remove(rows, row.partition, row.key))
+      if (page.length > 0) await this.#records.write(changes, { durable: false })
+      if (page.length < PAGE) return
     }
   }
 }

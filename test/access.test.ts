@@ -124,10 +124,12 @@ test('wildcards are granted for topics that exist, and deliver only what the cal
   await pump.publish({ topic: 'im/d/pump/telemetry', payload: '92', qos: 1 })
   await owner.next('publish', ({ topic, payload }) => topic === 'im/d/pump/last' && payload.toString() === '92')
   await owner.publish({ topic: 'im/u/eve/send', payload: 'for eve', qos: 1 })
-  const { payload, topic } = await stranger.next('publish')
-  assert.equal(topic, 'im/u/eve/inbox')
+  const { payload } = await stranger.next('publish', ({ topic }) => topic === 'im/u/eve/inbox')
   assert.match(payload.toString(), /for eve/)
-  assert.deepEqual(stranger.untaken('publish'), [])
+  assert.deepEqual(
+    stranger.untaken('publish').filter(({ topic }) => topic !== 'im/u/eve/live'),
+    [],
+  )
 })
 
 test('retained publishes are refused but for telemetry, and the newest value waits for who may read it', async t => {

@@ -33,7 +33,11 @@ for (const version of [4, 5] as const) {
         ofGroup.map(({ kind, text, reason }) => text ?? reason ?? kind),
         ['not-a-member', 'members', 'after'],
       )
-      if (filter === 'im/u/bob/inbox') assert.equal(heard[0]?.conversation, 'n:bob')
+      if (filter === 'im/u/bob/inbox') {
+        const notice =
+          heard.find(({ conversation }) => conversation === 'n:bob') ?? entryOf(await phone.next('publish'))
+        assert.deepEqual([notice.conversation, notice.action, notice.about], ['n:bob', 'removed', 'g:ops'])
+      }
     })
   }
 

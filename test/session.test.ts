@@ -344,7 +344,7 @@ async function play(commands: readonly { do: string; at: number }[], kills: bool
         world.killed = true
         old.pump.close()
         world.delivery.remove(old)
-      } else await world.until(old.close({ expirySeconds: 3600 }))
+      } else await world.until(old.close({ expirySeconds: 3600, mayRepeat: false }))
       await world.until(world.connect())
     }
   }

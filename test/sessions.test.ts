@@ -76,6 +76,8 @@ test('a session survives a restart of the server, and its expiry too', async t =
   await server.start()
   const back = await bob.connect(4, { clientId: 'lasting' })
   assert.equal(entryOf(await back.next('publish')).text, 'while away')
+  // Its life is what is tested: one second.
+  await new Promise(resolve => setTimeout(resolve, 1_100))
   const gone = await bob.connect(5, { clientId: 'short' })
   const connack = gone.packets.find(({ type }) => type === 'connack')
   assert.equal(connack && 'sessionPresent' in connack && connack.sessionPresent, false)

@@ -18,7 +18,9 @@ async function publish(person: Person, version: string, ...rest: string[]): Prom
 
 /** Starts mosquitto_sub and waits until its subscription is granted. */
 async function subscribe(person: Person, ...rest: string[]) {
-  const child = spawn('mosquitto_sub', [...account(person), '-q', '1', '-d', ...rest], {
+  // Line by line also where it writes to a pipe.
+  const command = ['-oL', 'mosquitto_sub', ...account(person), '-q', '1', '-d', ...rest]
+  const child = spawn('stdbuf', command, {
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   const lines: string[] = []
