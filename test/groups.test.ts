@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { Storage } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
 import type { GroupId, Member, UserId } from '../protocol/ids.ts'
 import { type Asking, brief, IM, id, people, person, type World, world } from './support/core.ts'
@@ -227,29 +226,43 @@ test('a dismissed group is gone for all, who are told, and takes nothing more', 
   await alice.refused('no-such-group', 'addMembers', { group: ops, members: users('bob') })
 })
 
-test('no message of a removed member stands above the removal, however both meet', async t => {
-  const w = await world(t)
+test('no message of a removed member stands above the removal, not even one sent while it is being stored', async t => {
+  const late: Promise<string>[] = []
+  let bob: Asking | undefined
+  const w = await world(t, {
+    enqueued(key, { body }) {
+      if (key === 'im/g:ops' && body.action === 'removed' && bob)
+        late.push(bob.send('g:ops', 'late').then(String, Fault.from).then(String))
+    },
+  })
   const all = await people(w, 'alice', 'bob')
+  bob = all.bob
   await group(all.alice, ['bob'])
-  for (let round = 0; round < 30; round++) {
-    const sends = Array.from({ length: 6 }, (_, i) =>
-      i === round % 6 ? put(all.alice, 'bob') : all.bob.send('g:ops', `${round}`).catch((fault: Fault) => fault.code),
-    )
-    await Promise.all(sends)
-    const { items } = await all.alice.ask('listMessages', { conversation: 'g:ops', limit: 20 })
-    const entries = items as Record<string, unknown>[]
-    const removal = entries.findLastIndex(({ action }) => action === 'removed')
-    assert.ok(
-      entries.slice(removal).every(({ from }) => from !== 'bob'),
-      JSON.stringify(entries.slice(removal)),
-    )
-    await add(all.alice, 'bob')
-  }
+  await bob.send('g:ops', 'in time')
+
+  await put(all.alice, 'bob')
+
+  assert.deepEqual(await Promise.all(late), [String(new Fault('not-a-member'))])
+  assert.deepEqual((await all.alice.says('g:ops')).slice(1), ['2 bob: in time', '3 alice removed bob'])
+})
+
+test('two nodes that hand a group on at once leave one owner', async t => {
+  const w = await world(t)
+  const { alice } = await people(w, 'alice', 'bob', 'carol')
+  await group(alice, ['bob', 'carol'])
+  const other = await w.restart()
+  const hand = (by: Asking, user: string) => by.ask('updateMember', { group: ops, user: user as UserId, role: 'owner' })
+  const both = await Promise.allSettled([hand(alice, 'bob'), hand(person(other, 'alice'), 'carol')])
+
+  assert.deepEqual(both.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
+  for (const core of [w.core, other])
+    assert.equal(Object.values(await roles(person(core, 'alice'))).filter(role => role === 'owner').length, 1)
+  await other[Symbol.asyncDispose]()
 })
 
 test('a removal that could not be stored leaves the member in', async t => {
   let fail = false
-  const w = await world(t, storage => unreliable(storage, () => fail))
+  const w = await world(t, { fails: () => fail })
   const { alice, bob } = await people(w, 'alice', 'bob')
   await group(alice, ['bob'])
 
@@ -263,7 +276,7 @@ test('a removal that could not be stored leaves the member in', async t => {
 
 test('notices that could not be sent with a removal are sent after a restart, once', async t => {
   let fail = false
-  const w = await world(t, storage => unreliable(storage, key => fail && key.includes('/n:')))
+  const w = await world(t, { fails: key => fail && key.includes('/n:') })
   const { alice } = await people(w, 'alice', 'bob')
   await group(alice, ['bob'])
   fail = true
@@ -281,15 +294,22 @@ test('notices that could not be sent with a removal are sent after a restart, on
   await core[Symbol.asyncDispose]()
 })
 
+test('a notice whose answer was lost is not there twice', async t => {
+  let lose = true
+  const w = await world(t, { loses: key => lose && key.includes('/n:') })
+  const { alice, bob } = await people(w, 'alice', 'bob')
+  await group(alice, ['bob'])
+  await put(alice, 'bob')
+  lose = false
+
+  await (await w.restart())[Symbol.asyncDispose]()
+
+  assert.deepEqual(await bob.says('n:bob'), ['1 alice removed bob'])
+})
+
 test('a removal whose answer was lost but which is stored is told by its notice all the same', async t => {
   let lose = false
-  const w = await world(t, storage =>
-    unreliable(
-      storage,
-      () => false,
-      () => lose,
-    ),
-  )
+  const w = await world(t, { loses: () => lose })
   const { alice, bob } = await people(w, 'alice', 'bob')
   await group(alice, ['bob'])
   lose = true
@@ -306,7 +326,7 @@ test('a removal whose answer was lost but which is stored is told by its notice 
 
 test('a group of 10,000 is filled, loaded once, and takes no more', async t => {
   let scans = 0
-  const w = await world(t, storage => counted(storage, name => name === 'members' && scans++))
+  const w = await world(t, { scanned: name => void (name === 'members' && scans++) })
   const { alice } = await people(w, 'alice', 'late')
   const crowd = Array.from({ length: 9_999 }, (_, i) => `m${i}`)
   // Accounts as the table of accounts has them; ten thousand registrations would be the whole of this test.
@@ -407,38 +427,3 @@ async function agree(w: World, group: GroupId, conversation: ReturnType<typeof i
   }
   await fresh[Symbol.asyncDispose]()
 }
-
-/** Storage whose log refuses appends while it is told to. */
-function unreliable(storage: Storage, fails: (key: string) => boolean, loses = () => false): Storage {
-  const log = Object.create(storage.log) as Storage['log']
-  log.append = async (key, draft, options) => {
-    if (fails(key)) throw new Fault('log-unavailable')
-    const stored = await storage.log.append(key, draft, options)
-    if (loses()) throw new Fault('log-unavailable')
-    return stored
-  }
-  for (const name of ['read', 'get', 'tails', 'seqAt', 'follow'] as const)
-    log[name] = storage.log[name].bind(storage.log) as never
-  return wrapped(storage, { log })
-}
-function counted(storage: Storage, scanned: (table: string) => unknown): Storage {
-  const { records } = storage
-  return wrapped(storage, {
-    records: {
-      get: records.get.bind(records),
-      getMany: records.getMany.bind(records),
-      write: records.write.bind(records),
-      scan(from, partition, range) {
-        if (!range.index) scanned(from.name)
-        return records.scan(from, partition, range)
-      },
-    },
-  })
-}
-const wrapped = (storage: Storage, parts: Partial<Pick<Storage, 'log' | 'records'>>): Storage => ({
-  log: storage.log,
-  records: storage.records,
-  ...parts,
-  ready: () => storage.ready(),
-  [Symbol.asyncDispose]: () => storage[Symbol.asyncDispose](),
-})

@@ -124,6 +124,53 @@ test('in a group only the senders of the newly covered messages are told, and th
   assert.deepEqual({ alice: count('alice'), bob: count('bob'), carol: count('carol') }, { alice: 1, bob: 0, carol: 1 })
 })
 
+async function crew(w: World) {
+  const all = await people(w, 'alice', 'bob', 'carol', 'dave')
+  const members = ['bob', 'carol', 'dave'] as UserId[]
+  await all.alice.ask('createGroup', { group: 'ops' as GroupId, name: 'Ops', members })
+  return { ...all, ops: 'g:ops' as ConversationId }
+}
+
+test('the receipt at the end of a second is told to the senders of all that it covers', async t => {
+  const w = await world(t)
+  const { alice, bob, carol, dave, ops } = await crew(w)
+  for (const sender of [alice, bob, carol]) await sender.send(ops, 'x')
+  await read(dave, 2, ops)
+  await w.told.hears('dave', 1)
+  await read(dave, 3, ops)
+  await read(dave, 4, ops)
+
+  w.clock.advance(1000)
+
+  await w.told.hears('dave', 2)
+  const heard = (user: string) => w.told.receipts(user).map(({ readUpTo }) => readUpTo)
+  assert.deepEqual([heard('alice'), heard('bob'), heard('carol')], [[2], [4], [4]])
+})
+
+test('of several who got messages in the same second, a sender hears of those who newly got the own one', async t => {
+  const w = await world(t)
+  const { alice, bob, ops } = await crew(w)
+  await alice.send(ops, 'from alice')
+  got(w, 'carol', 2, ops)
+  w.clock.advance(1000)
+  await w.told.hears('carol', 1)
+  w.clock.advance(1000)
+  await bob.send(ops, 'from bob')
+
+  for (const user of ['carol', 'dave']) got(w, user, 3, ops)
+  w.clock.advance(1000)
+
+  await w.told.hears('dave', 1)
+  const heard = (user: string) => w.told.receipts(user).map(({ user, deliveredUpTo }) => `${user} ${deliveredUpTo}`)
+  assert.deepEqual(
+    [heard('alice'), heard('bob')],
+    [
+      ['carol 2', 'dave 3'],
+      ['carol 3', 'dave 3'],
+    ],
+  )
+})
+
 test('in a group of more than 200 nobody is told, and everybody may ask', async t => {
   const w = await world(t)
   const crowd = Array.from({ length: 200 }, (_, i) => `m${String(i).padStart(3, '0')}`)

@@ -11,6 +11,7 @@ import { Fault, type FaultCode } from '../../protocol/faults.ts'
 import { AppId, type ConversationId, type DeviceId, type Member, type UserId } from '../../protocol/ids.ts'
 import type { OperationName, Request, Result } from '../../protocol/operations.ts'
 import { openStorage } from '../../storage/open.ts'
+import { type Disturbance, disturbed } from './storage.ts'
 
 export const IM = AppId.parse('im')
 export const id = (text: string) => text as ConversationId
@@ -88,10 +89,10 @@ export interface World {
   restart(): Promise<Core>
 }
 
-export async function world(t: TestContext, wrap: (storage: Storage) => Storage = storage => storage): Promise<World> {
+export async function world(t: TestContext, how: Disturbance = {}): Promise<World> {
   const clock = new TestClock()
   const told = new Told()
-  const storage = wrap(await openStorage({ engine: 'memory', clock }))
+  const storage = disturbed(await openStorage({ engine: 'memory', clock }), how)
   const open = () =>
     createCore({
       log: storage.log,
