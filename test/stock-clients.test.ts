@@ -27,8 +27,9 @@ async function subscribe(person: Person, ...rest: string[]) {
   const out = createInterface(child.stdout)
   const subscribed = new Promise<void>(resolve => out.on('line', line => line.startsWith('Subscribed') && resolve()))
   out.on('line', line => line.startsWith('{') && lines.push(line))
-  await subscribed
-  return { lines, ended: once(child, 'exit') }
+  const ended = once(child, 'exit')
+  await Promise.race([subscribed, ended])
+  return { lines, ended }
 }
 
 for (const version of ['5', '311']) {
