@@ -1,0 +1,39 @@
+/**
+ * Runs every compiled test, each file in a process of its own, and ends with the line `N passed, N failed`.
+ * `node test/run.mjs [word …]` runs only the files whose names hold one of the words.
+ */
+import { existsSync, readdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { run } from 'node:test'
+import { spec } from 'node:test/reporters'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const compiled = join(root, 'dist/test')
+const words = process.argv.slice(2)
+
+// What was compiled from a test that is gone is not run.
+const files = readdirSync(compiled, { recursive: true })
+  .filter(name => name.endsWith('.test.js') && existsSync(join(root, 'test', name.replace(/\.js$/, '.ts'))))
+  .filter(name => words.length === 0 || words.some(word => name.includes(word)))
+  .sort()
+  .map(name => join(compiled, name))
+
+const counts = { passed: 0, failed: 0, skipped: 0 }
+const stream = run({ files, concurrency: Math.max(1, availableParallelism() - 1) })
+const isTest = ({ details, name }) => details.type !== 'suite' && !files.includes(name)
+stream.on('test:pass', event => {
+  if (isTest(event)) counts[event.skip === undefined && event.todo === undefined ? 'passed' : 'skipped'] += 1
+})
+// A file that failed outside of its tests counts as well.
+stream.on('test:fail', ({ details }) => {
+  if (details.type !== 'suite' && details.error?.failureType !== 'subtestsFailed') counts.failed += 1
+})
+const report = stream.compose(new spec())
+report.pipe(process.stdout, { end: false })
+report.on('end', () => {
+  const { passed, failed, skipped } = counts
+  process.exitCode = failed > 0 || passed === 0 ? 1 : 0
+  process.stdout.write(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`)
+})
