@@ -55,7 +55,7 @@ export const FAULTS = {
   'session-taken-over': { http: 409, disconnect: 0x8e, final: true, says: 'The same client id connected elsewhere.' },
   'reader-stalled': { http: 408, disconnect: 0x98, final: true, says: 'The connection took no byte for too long.' },
   'storage-full': { http: 507, connack: 3, connack5: 0x97, disconnect: 0x97, final: false, says: 'The disk is nearly full; nothing is accepted until there is room.' },
-  'log-unavailable': { http: 503, connack: 3, connack5: 0x88, disconnect: 0x88, final: false, says: 'Messages cannot be stored now.' },
+  'log-unavailable': { http: 503, connack: 3, connack5: 0x88, disconnect: 0x97, final: false, says: 'Messages cannot be stored now.' },
   'shutting-down': { http: 503, connack: 3, connack5: 0x88, disconnect: 0x8b, final: false, says: 'The server is stopping; connect again.' },
   internal: { http: 500, connack: 3, connack5: 0x80, disconnect: 0x80, final: false, says: 'The server made a mistake; it is logged.' },
 } as const satisfies Record<string, FaultRow>

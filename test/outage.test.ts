@@ -113,7 +113,7 @@ test(`the log is unavailable for ${OUTAGE_MS} ms under load`, { timeout: 120_000
   // What was durable before the first failing write may still be on its way to be read.
   assert.ok(ackedWhileBroken <= SENDERS * 4, `${ackedWhileBroken} acknowledged during the outage`)
   assert.equal(acked.length - new Set(acked).size, 0)
-  assert.ok(reasons.length > 0 && reasons.every(code => code === 0x88), `closed with ${reasons}`)
+  assert.ok(reasons.length > 0 && reasons.every(code => code === 0x97), `closed with ${reasons}`)
   const texts: string[] = []
   for (let after = 0; ; ) {
     const page = await rest(
