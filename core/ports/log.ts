@@ -1,0 +1,84 @@
+/** The log: every entry of every conversation. */
+import type { AppId, ConversationId, EpochMs, Sender, Seq } from '../../protocol/ids.ts'
+import type { EntryKind } from '../../protocol/messages.ts'
+import type { StoredEntry } from '../entry.ts'
+import type { Change } from './records.ts'
+
+/** App and conversation in one: `im/g:ops`. */
+export type ConversationKey = `${AppId}/${ConversationId}`
+
+export const keyOf = (app: AppId, conversation: ConversationId): ConversationKey => `${app}/${conversation}`
+export function splitKey(key: ConversationKey): { app: AppId; conversation: ConversationId } {
+  const at = key.indexOf('/')
+  return { app: key.slice(0, at) as AppId, conversation: key.slice(at + 1) as ConversationId }
+}
+
+/** What is to become an entry. The log adds seq, n, id and sentAt. */
+export interface EntryDraft {
+  kind: EntryKind
+  from: Sender
+  /** The fields of the entry's kind, JSON-safe; `clientMessageId` among them. */
+  body: Readonly<Record<string, unknown>>
+}
+
+export interface AppendOptions {
+  /** Drops the body of that entry in the same atomic write; it stays as a tombstone. */
+  retracts?: Seq
+  /**
+   * Record changes of the same atomic write, made when the position is known. Called once per write, synchronously.
+   * A change whose `expects` does not hold refuses the whole append with Fault `conflict`.
+   */
+  changes?: (at: { seq: Seq; n: number; sentAt: EpochMs }) => Change[]
+}
+
+/** End of a conversation; all zero where nothing was ever appended. */
+export interface Tail {
+  seq: Seq | 0
+  n: number
+  sentAt: EpochMs
+}
+
+export interface ReadRange {
+  /** Exclusive. */
+  after?: Seq | 0
+  /** Exclusive. */
+  before?: Seq
+  /** Entries, 1 to 1,000. */
+  limit: number
+  /** Stops after the entry that reaches this many bytes; at least one entry is given. */
+  maxBytes?: number
+  /** From the end of the range downwards; the answer is then descending. */
+  reverse?: boolean
+}
+
+/** Every entry of every conversation, in order. Contract: test/contracts/log.ts. */
+export interface MessageLog {
+  /**
+   * Stores a draft under the conversation's next sequence number, and is durable when it resolves.
+   * Calls on one conversation get their numbers in the order of the calls, also when none is awaited.
+   * A repeat of a (sender, clientMessageId) in the conversation stores nothing and returns the entry stored first,
+   * with `repeated`; with another body it is refused. Remembered for 30 days and 10,000 entries at least.
+   * @throws Fault `client-message-id-reused` · `no-such-entry`, `already-recalled` (of `retracts`) · `conflict` (of `changes`)
+   * @throws Fault `storage-full`: the disk is at its low-water mark; nothing was stored.
+   * @throws Fault `log-unavailable`: stored or not is unknown; repeat it.
+   */
+  append(conversation: ConversationKey, draft: EntryDraft, options?: AppendOptions): Promise<StoredEntry>
+
+  /** Entries of a range, ascending unless `reverse`. Past either end, none. @throws Fault `log-unavailable`, also for damage. */
+  read(conversation: ConversationKey, range: ReadRange): Promise<StoredEntry[]>
+
+  /** Single entries of many conversations in one batched read; in the order asked, `undefined` where there is none. */
+  get(wanted: readonly { conversation: ConversationKey; seq: Seq }[]): Promise<(StoredEntry | undefined)[]>
+
+  /** Ends of many conversations in one batched read, in the order asked. */
+  tails(conversations: readonly ConversationKey[]): Promise<Tail[]>
+
+  /** First position with `sentAt >= since`; tail + 1 where there is none. */
+  seqAt(conversation: ConversationKey, since: EpochMs): Promise<Seq>
+
+  /**
+   * Calls back synchronously for every entry that has become durable, in the order of each conversation, before the
+   * append of it resolves. Repeats are not told. Returns a function that ends it.
+   */
+  follow(listener: (conversation: ConversationKey, entry: StoredEntry) => void): () => void
+}
