@@ -31,7 +31,7 @@ export interface Appending {
   knows(conversation: ConversationKey): boolean
   /** The end, appends of the batch under way included. */
   end(conversation: ConversationKey, rows: Rows): Readonly<TailRow>
-  moveEnd(conversation: ConversationKey, tail: Readonly<TailRow>): void
+  moveEnd(conversation: ConversationKey, from: Readonly<TailRow>, to: Readonly<TailRow>): void
   /** It is durable. */
   stored(conversation: ConversationKey, entry: StoredEntry, tombstone: StoredEntry | undefined): void
   /** The entry that a repeat found, if the draft is the same. */
@@ -58,7 +58,8 @@ export class Append implements Transaction {
   readonly #rest: Buffer
   readonly #dedupKey: string | undefined
   #repeats: DedupRow | undefined
-  #facts: (Facts & { forgotten: number }) | undefined
+  #facts: Facts | undefined
+  #end: Readonly<TailRow> = NOTHING
   #changes = NO_CHANGES
   #changeKeys: readonly string[] = []
   #entry: StoredEntry | undefined
@@ -98,13 +99,14 @@ export class Append implements Transaction {
       this.#repeats = readDedup(this.#dedupKey, stored)
       return []
     }
-    const end = this.#log.end(this.conversation, rows) ?? NOTHING
+    const end = this.#log.end(this.conversation, rows)
     if (this.#options.retracts !== undefined) this.#tombstone = this.#retract(rows, this.#options.retracts)
     const { kind, from } = this.draft
     const seq = (end.seq + 1) as Seq
     const n = kind === 'message' ? end.n + 1 : end.n
     const sentAt = Math.max(this.#log.now(), end.sentAt)
-    this.#facts = { seq, n, kind, from, sentAt, forgotten: end.forgotten }
+    this.#end = end
+    this.#facts = { seq, n, kind, from, sentAt }
     if (this.#options.changes) {
       this.#changes = this.#options.changes({ seq, n, sentAt })
       this.#changeKeys = keysOf(this.#changes)
@@ -124,8 +126,8 @@ export class Append implements Transaction {
       rows.put(this.#dedupKey, dedupValue(this.#dedupKey, dedup))
     }
     this.#entry = row.entry
-    const { seq, n, sentAt, forgotten } = facts
-    this.#log.moveEnd(this.conversation, { seq, n, sentAt, forgotten })
+    const { seq, n, sentAt } = facts
+    this.#log.moveEnd(this.conversation, this.#end, { seq, n, sentAt, forgotten: this.#end.forgotten })
   }
 
   committed(): void {

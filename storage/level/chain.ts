@@ -38,43 +38,46 @@ export class Chain {
   #segments: { last: number; bytes: number }[] = []
   #pending: { link: Link; bytes: number; durable: boolean } | undefined
 
-  /** Looks for holes since the last opening, and removes what was looked at. @throws HoleFound */
+  /** Looks for holes since the last opening, then begins anew with a row of its own. @throws HoleFound */
   async open(engine: Engine): Promise<void> {
     const links = (await engine.rows({ gte: 'b\0', lt: behind('b\0'), limit: 10_000_000 })).map(readLink)
     const last = links.at(-1)
-    if (!last) return
-    verify(links, last)
-    this.#number = last.number
-    this.#durable = last.number
-    this.#hash = last.hash
-    this.#floor = last.number
-    this.#bytes = 0
+    if (last) verify(links, last)
+    this.#number = last?.number ?? 0
+    this.#durable = this.#number
+    this.#hash = last?.hash ?? Buffer.alloc(HASH_BYTES)
+    this.#floor = this.#number + 1
     this.#segments = []
-    this.#pending = undefined
-    if (links.length > 1)
-      await engine.write(
-        links.slice(0, -1).map(link => [batchKey(link.number), undefined]),
-        true,
-      )
+    const { link, row } = this.#next()
+    // In one write: a row says which is the first that is still there.
+    await engine.write([...links.map(({ number }) => [batchKey(number), undefined] as const), row], true)
+    this.#pending = { link, bytes: 0, durable: true }
+    this.written()
   }
 
   /** Adds the row of the next commit; `written` makes it the last one. */
   add(rows: Rows, durable: boolean): void {
-    const number = this.#number + 1
-    const key = batchKey(number)
     const oldest = this.#segments[0]
     if (oldest && oldest.bytes < this.#bytes - KEEP_BYTES) {
       for (let gone = this.#floor; gone <= oldest.last; gone++) rows.delete(batchKey(gone))
       this.#floor = oldest.last + 1
       this.#segments.shift()
     }
+    const { link, row } = this.#next()
+    rows.put(...row)
+    this.#pending = { link, bytes: rows.bytes, durable }
+  }
+
+  #next(): { link: Link; row: readonly [string, Buffer] } {
+    const number = this.#number + 1
+    const key = batchKey(number)
     const value = blank(18 + HASH_BYTES)
     value.writeUIntBE(number, HEAD, 6)
     value.writeUIntBE(this.#floor, HEAD + 6, 6)
     value.writeUIntBE(this.#durable, HEAD + 12, 6)
     value.set(this.#hash, HEAD + 18)
-    rows.put(key, seal(key, value))
-    this.#pending = { link: readLink([key, value]), bytes: rows.bytes, durable }
+    const row = [key, seal(key, value)] as const
+    return { link: readLink([key, value]), row }
   }
 
   written(): void {

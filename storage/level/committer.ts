@@ -33,6 +33,8 @@ export interface Participant {
   afterWrite(): void
   /** What is on disk is unknown: forget what is in memory. */
   failed(): void
+  /** What is on disk is known again, and nothing is written until this resolves. */
+  recovered(): Promise<void>
 }
 
 interface Needs {
@@ -62,8 +64,10 @@ export class Committer {
   #queueBytes = 0
   #running: Promise<void> | undefined
   #closed = false
-  /** The last write failed; the engine is opened anew before the next. */
-  #broken = false
+  /** The last write failed. */
+  #failing = false
+  /** The engine is to be opened anew before the next write. */
+  #stale = false
   #reopenedAt = Number.NEGATIVE_INFINITY
 
   constructor(needs: Needs) {
@@ -77,7 +81,7 @@ export class Committer {
 
   /** Resolves when writes succeed; after one that failed, by trying another. @throws Fault `log-unavailable` */
   ready(): Promise<void> {
-    if (!this.#broken && !this.#closed) return Promise.resolve()
+    if (!this.#failing && !this.#closed) return Promise.resolve()
     return new Promise((committed, refused) => {
       const decide = (rows: Rows) => rows.put(PROBE, seal(PROBE, blank(0)))
       this.add({ bytes: 0, durable: true, keys: () => [], decide, committed, refused })
@@ -129,7 +133,7 @@ export class Committer {
     const startedAt = this.#needs.clock.now()
     let outcome: (Fault | undefined)[]
     try {
-      if (this.#broken) await this.#reopen()
+      if (this.#stale) await this.#reopen()
       const rows = new Rows(this.#needs.engine)
       await rows.load(
         batch.flatMap(transaction => transaction.keys() as string[]),
@@ -174,6 +178,7 @@ export class Committer {
     rows.keep()
     await engine.write(rows.writes() as Iterable<Write>, fsync && durable)
     chain.written()
+    this.#failing = false
     for (const participant of this.participants) participant.afterWrite()
     const tookMs = clock.now() - startedAt
     this.#guarded(() =>
@@ -182,7 +187,8 @@ export class Committer {
   }
 
   #fail(batch: Transaction[], cause: unknown): void {
-    this.#broken = true
+    this.#failing = true
+    this.#stale = true
     const fault = unavailable(cause)
     this.#guarded(() => this.#needs.observer.writeFailed?.(cause))
     for (const participant of this.participants) participant.failed()
@@ -196,7 +202,8 @@ export class Committer {
     this.#reopenedAt = now
     await this.#needs.engine.reopen()
     await this.#needs.chain.open(this.#needs.engine)
-    this.#broken = false
+    for (const participant of this.participants) await participant.recovered()
+    this.#stale = false
     this.#reopenedAt = Number.NEGATIVE_INFINITY
   }
 

@@ -1,6 +1,6 @@
 /**
  * Removes what finds repeats by clientMessageId, once it is older than 30 days and lies 10,000 entries back. A little at a
- * time, as the conversation grows: each turn looks at twice as many entries as came since the last.
+ * time, as the conversation grows.
  */
 import type { StoredEntry } from '../../core/entry.ts'
 import type { Clock, ConversationKey, MessageLog } from '../../core/ports.ts'
@@ -26,6 +26,8 @@ const KEEP_MS = 30 * 24 * 60 * 60 * 1000
 const KEEP_ENTRIES = 10_000
 const EVERY = 64
 const AT_ONCE = 2 * EVERY
+/** A conversation that grows fast gets through its turns slowly, so that some were missed. */
+const STEPS = 8
 
 export class Forgetting {
   readonly #needs: Needs
@@ -44,14 +46,20 @@ export class Forgetting {
   }
 
   async #forget(conversation: ConversationKey): Promise<void> {
+    for (let step = 0; step < STEPS; step++) if (!(await this.#forgetSome(conversation))) return
+  }
+
+  /** Whether there may be more. */
+  async #forgetSome(conversation: ConversationKey): Promise<boolean> {
     const { log } = this.#needs
     const tail = await this.#tail(conversation)
     const after = tail.forgotten as StoredEntry['seq']
     const upTo = Math.min(after + AT_ONCE, tail.seq - KEEP_ENTRIES)
-    if (upTo <= after || !(await this.#isOld(conversation, after + 1))) return
+    if (upTo <= after || !(await this.#isOld(conversation, after + 1))) return false
     const entries = await log.read(conversation, { after, before: (upTo + 1) as StoredEntry['seq'], limit: AT_ONCE })
     const old = entries.filter(entry => this.#isPast(entry))
     if (old.length > 0) await this.#remove(conversation, old)
+    return old.length === AT_ONCE
   }
 
   #remove(conversation: ConversationKey, old: readonly StoredEntry[]): Promise<void> {
@@ -65,7 +73,8 @@ export class Forgetting {
         // The id may have come again since, and then it finds the later entry.
         if (stored && readDedup(key, stored).seq === seq) batch.delete(key)
       }
-      log.moveEnd(conversation, { ...log.end(conversation, batch), forgotten: old.at(-1)?.seq ?? 0 })
+      const end = log.end(conversation, batch)
+      log.moveEnd(conversation, end, { ...end, forgotten: old.at(-1)?.seq ?? 0 })
     }
     return new Promise((committed, refused) => {
       const keys = () => [...rows.map(({ key }) => key), tailKey(conversation)]

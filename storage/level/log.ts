@@ -42,6 +42,10 @@ export class LevelLog implements MessageLog, Appending, Participant {
   readonly #listeners = new Set<Listener>()
   /** Ends that the batch under way has moved. */
   readonly #moved = new Map<ConversationKey, Readonly<TailRow>>()
+  /** Where they were before. */
+  readonly #began = new Map<ConversationKey, Seq | 0>()
+  /** Last positions that followers were told of, where a write failed that may be on disk all the same. */
+  readonly #untold = new Map<ConversationKey, Seq | 0>()
   readonly #forgetting: Forgetting
 
   constructor(needs: Needs) {
@@ -142,13 +146,19 @@ export class LevelLog implements MessageLog, Appending, Participant {
     const key = tailKey(conversation)
     return readTail(key, rows.get(key))
   }
-  moveEnd(conversation: ConversationKey, tail: Readonly<TailRow>): void {
-    this.#moved.set(conversation, tail)
+  moveEnd(conversation: ConversationKey, from: Readonly<TailRow>, to: Readonly<TailRow>): void {
+    if (!this.#moved.has(conversation)) this.#began.set(conversation, from.seq)
+    this.#moved.set(conversation, to)
   }
 
   stored(conversation: ConversationKey, entry: StoredEntry, tombstone: StoredEntry | undefined): void {
     this.#needs.hot.push(conversation, entry)
     if (tombstone) this.#needs.hot.replace(conversation, tombstone)
+    this.#tell(conversation, entry)
+    this.#forgetting.appended(conversation, entry.seq)
+  }
+
+  #tell(conversation: ConversationKey, entry: StoredEntry): void {
     for (const listener of this.#listeners) {
       try {
         listener(conversation, entry)
@@ -156,7 +166,6 @@ export class LevelLog implements MessageLog, Appending, Participant {
         this.#needs.observer.listenerFailed?.(thrown)
       }
     }
-    this.#forgetting.appended(conversation, entry.seq)
   }
 
   async repeat(append: Append, { seq, fingerprint }: DedupRow): Promise<StoredEntry> {
@@ -177,10 +186,23 @@ export class LevelLog implements MessageLog, Appending, Participant {
   afterWrite(): void {
     for (const [conversation, tail] of this.#moved) this.#needs.hot.setTail(conversation, tail)
     this.#moved.clear()
+    this.#began.clear()
   }
   failed(): void {
+    for (const [conversation, seq] of this.#began)
+      if (!this.#untold.has(conversation)) this.#untold.set(conversation, seq)
     this.#moved.clear()
+    this.#began.clear()
     this.#needs.hot.clear()
+  }
+  async recovered(): Promise<void> {
+    for (const [conversation, told] of this.#untold) {
+      const { seq: end } = await this.#tail(conversation)
+      const range = { from: told + 1, to: end, reverse: false, maxBytes: Number.POSITIVE_INFINITY }
+      const entries = await readStored(this.#needs.engine, conversation, range)
+      this.#untold.delete(conversation)
+      for (const entry of entries) this.#tell(conversation, entry)
+    }
   }
 
   // ---- helpers ----

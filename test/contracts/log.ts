@@ -112,8 +112,10 @@ export function logContract(engine: Engine): void {
     test('all of it is there after it was closed and opened', { skip: !engine.keeps && 'keeps nothing' }, async t => {
       const ground = await Ground.of(engine, t)
       const before = await Promise.all(range(1, 120).map(n => ground.log.append(OPS, says(`${n}`, `c-${n}`))))
-      await ground.reopen()
-      assert.deepEqual((await ground.log.read(OPS, { limit: 1_000 })).map(jsonOf), before.map(jsonOf))
+      for (const _ of [1, 2, 3]) {
+        await ground.reopen()
+        assert.deepEqual((await ground.log.read(OPS, { limit: 1_000 })).map(jsonOf), before.map(jsonOf))
+      }
       assert.equal((await ground.log.append(OPS, says('7', 'c-7'))).seq, 7)
       assert.equal((await ground.log.append(OPS, says('new', 'c-new'))).seq, 121)
     })
