@@ -6,7 +6,7 @@ const MAX_PLACES = 16
 const MAX_LENGTH = 64
 const SEPARATOR = '\u0001'
 const HAN = /\p{Script=Han}/u
-const WORD = /[\p{L}\p{N}]/u
+const WORD = /[\p{L}\p{M}\p{N}]/u
 
 /** One spelling for what a reader takes for the same: compatibility forms, case, accents of alphabets and spaces. */
 export function folded(text: string): string {
@@ -33,7 +33,8 @@ function places(text: string): string[] {
   for (let i = 0; i < characters.length && found.length < MAX_PLACES; i++) {
     const here = characters[i] as string
     const before = characters[i - 1]
-    const begins = before === undefined || HAN.test(here) || (WORD.test(here) && !WORD.test(before)) || HAN.test(before)
+    const inWord = before !== undefined && WORD.test(before) && !HAN.test(before)
+    const begins = i === 0 || HAN.test(here) || (WORD.test(here) && !inWord)
     if (begins) found.push(characters.slice(i, i + MAX_LENGTH).join(''))
   }
   return found

@@ -96,12 +96,13 @@ export function people({ records, connections }: Needs) {
         rows.map(({ row }) => ({ partition: app, key: row.user })),
       )
       for (const [i, place] of rows.entries()) {
-        // There is more, and whoever comes next begins it.
-        if (items.length === limit) return after ? { items, next: after } : { items }
-        after = place.cursor
         const { user } = place.row
         const row = users[i]?.row
-        if (row && placeOf(place.key) === firstPlace(user, row.name, prefix)) items.push(profileOf(user, row))
+        if (row && placeOf(place.key) === firstPlace(user, row.name, prefix)) {
+          if (items.length === limit) return after ? { items, next: after } : { items }
+          items.push(profileOf(user, row))
+        }
+        after = place.cursor
       }
       if (rows.length <= limit) return { items }
     }
