@@ -1,0 +1,71 @@
+/** The machine under the run: cores, processor time and memory of a process. Exact on Linux; elsewhere what `ps` knows. */
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { availableParallelism } from 'node:os'
+
+const SERVER_CORE = '0'
+const GENERATOR_CORE = '1'
+
+/** Whether server and generator can have a core each. */
+export const canPin = availableParallelism() > 1 && spawnSync('taskset', ['-V']).status === 0
+
+/** Binds this process, every thread of it, to the generator's core. */
+export function pinGenerator(): void {
+  if (canPin) spawnSync('taskset', ['-a', '-p', '-c', GENERATOR_CORE, String(process.pid)])
+}
+
+/** A command line that runs on the server's core. */
+export const onServerCore = (command: string[]): string[] =>
+  canPin ? ['taskset', '-c', SERVER_CORE, ...command] : command
+
+/** Processor time that a process has used so far, all threads, in milliseconds. */
+export function cpuMs(pid: number): number {
+  const tasks = `/proc/${pid}/task`
+  if (!existsSync(tasks)) return fromPs(pid, 'time').reduce((sum, part) => sum * 60 + part, 0) * 1_000
+  let ns = 0
+  for (const task of readdirSync(tasks)) {
+    try {
+      ns += Number(readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ')[0])
+    } catch {
+      // A thread that has just ended.
+    }
+  }
+  return ns / 1e6
+}
+
+/** Resident memory of a process, in KiB. */
+export function rssKib(pid: number): number {
+  const status = `/proc/${pid}/status`
+  if (!existsSync(status)) return fromPs(pid, 'rss')[0] ?? 0
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(status, 'utf8'))?.[1])
+}
+
+const fromPs = (pid: number, field: string) =>
+  spawnSync('ps', ['-o', `${field}=`, '-p', String(pid)])
+    .stdout.toString()
+    .trim()
+    .split(':')
+    .map(Number)
+
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
+  const { port } = server.address() as { port: number }
+  await new Promise(done => server.close(done))
+  return port
+}
+
+export const sleep = (ms: number) => new Promise<void>(done => setTimeout(done, ms))
+
+/** Runs over all items, at most `width` at a time. */
+export async function each<T>(items: readonly T[], width: number, work: (item: T, i: number) => Promise<unknown>) {
+  let next = 0
+  const lane = async () => {
+    while (next < items.length) {
+      const i = next++
+      await work(items[i] as T, i)
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(width, items.length) }, lane))
+}

@@ -1,0 +1,77 @@
+/** `npm run bench`: runs the workloads, one after the other, each against a server of its own; a JSON line for each. */
+import { cpus } from 'node:os'
+import { canPin, pinGenerator } from './machine.ts'
+import { type CommandLine, readOptions } from './options.ts'
+import { profiling, topFunctions } from './profile.ts'
+import { mosquittoVersion, startMosquitto } from './targets/mosquitto.ts'
+import { startServer } from './targets/server.ts'
+import type { Target } from './targets/target.ts'
+import { chat } from './workloads/chat.ts'
+import { group } from './workloads/group.ts'
+import { history } from './workloads/history.ts'
+import { idle } from './workloads/idle.ts'
+import { offline } from './workloads/offline.ts'
+import { paced } from './workloads/paced.ts'
+import { start } from './workloads/start.ts'
+import type { Line, Result, Workload } from './workloads/workload.ts'
+import { rounded } from './workloads/workload.ts'
+
+const WORKLOADS: Record<string, Workload> = { chat, paced, group, history, idle, start, offline }
+
+const say = (line: Line) => process.stdout.write(`${JSON.stringify(line)}\n`)
+
+/** Measures one workload on one server. Whether nothing was lost, doubled or out of order. */
+async function once(name: string, target: Target, workload: Workload, options: CommandLine) {
+  let result: Result
+  try {
+    result = await workload.run(target, options)
+  } finally {
+    // Clients that are still connected are cut by the server's stop.
+    await target.stop()
+  }
+  say({ workload: name, server: target.name, ...result.line, ...result.verdict })
+  return { ...result, correct: Object.values(result.verdict ?? {}).every(count => count === 0) }
+}
+
+async function both(name: string, workload: Workload, options: CommandLine, ratios: Line): Promise<boolean> {
+  const scene = workload.scene(options)
+  const profile = options.profile ? profiling() : undefined
+  const ours = await once(name, await startServer(scene, options, profile?.args), workload, options)
+  if (profile) say({ workload: name, profile: topFunctions(profile.directory, ours.stretch) })
+  if (!workload.reference || !options.reference || !mosquittoVersion()) return ours.correct
+  const theirs = await once(name, await startMosquitto(scene), workload, options)
+  if (workload.compared) {
+    const { figure } = workload.compared
+    const of = (result: Result) => Number(result.line[figure])
+    ratios[`${name}_${figure}_ratio`] = rounded(of(ours) / of(theirs))
+  }
+  return ours.correct
+}
+
+async function main(): Promise<void> {
+  const options = readOptions(process.argv.slice(2))
+  const names = options.only ?? Object.keys(WORKLOADS)
+  const unknown = names.filter(name => !Object.hasOwn(WORKLOADS, name))
+  if (unknown.length > 0) throw new Error(`no workload ${unknown}; there are ${Object.keys(WORKLOADS)}`)
+  pinGenerator()
+  say({
+    machine: cpus()[0]?.model,
+    cores_count: cpus().length,
+    node: process.version,
+    pinned: canPin ? 'server to core 0, generator to core 1' : 'no: taskset is not installed, or there is one core',
+    reference: mosquittoVersion() ? `mosquitto ${mosquittoVersion()}` : 'mosquitto is not installed: no reference, no ratio',
+    mqtt: options.version === 5 ? '5' : '3.1.1',
+    text_bytes: options.textBytes,
+    client_message_ids: options.ids,
+  })
+  const ratios: Line = {}
+  let correct = true
+  for (const name of names) correct = (await both(name, WORKLOADS[name] as Workload, options, ratios)) && correct
+  say({ to_mosquitto: Object.keys(ratios).length > 0 ? ratios : 'not compared', correct })
+  process.exit(correct ? 0 : 1)
+}
+
+main().catch((error: Error) => {
+  process.stderr.write(`${error.stack ?? error}\n`)
+  process.exit(2)
+})

@@ -1,0 +1,54 @@
+/** The command line. */
+import { parseArgs } from 'node:util'
+import type { Options } from './targets/target.ts'
+
+export const USAGE = `npm run bench -- [options]
+  --only chat,group     these workloads; all unless given
+  --seconds 8           measured time of a workload
+  --protocol 4          4 for MQTT 3.1.1, 5 for MQTT 5
+  --text 200            bytes of a text
+  --no-ids              drafts without clientMessageId
+  --no-reference        without mosquitto
+  --stored 1000000      messages stored before "start"
+  --idle 5000           connections of "idle"
+  --profile             profile the server, and print the functions that took the most time`
+
+export interface CommandLine extends Options {
+  only: string[] | undefined
+  reference: boolean
+}
+
+export function readOptions(args: string[]): CommandLine {
+  const { values } = parseArgs({
+    args,
+    options: {
+      only: { type: 'string' },
+      seconds: { type: 'string', default: '8' },
+      protocol: { type: 'string', default: '4' },
+      text: { type: 'string', default: '200' },
+      stored: { type: 'string', default: '1000000' },
+      idle: { type: 'string', default: '5000' },
+      'no-ids': { type: 'boolean', default: false },
+      'no-reference': { type: 'boolean', default: false },
+      profile: { type: 'boolean', default: false },
+    },
+  })
+  return {
+    only: values.only?.split(','),
+    seconds: whole('seconds', values.seconds, 1, 600),
+    version: whole('protocol', values.protocol, 4, 5) as 4 | 5,
+    textBytes: whole('text', values.text, 16, 65_536),
+    stored: whole('stored', values.stored, 1_000, 100_000_000),
+    idle: whole('idle', values.idle, 1, 25_000),
+    ids: !values['no-ids'],
+    reference: !values['no-reference'],
+    profile: values.profile,
+  }
+}
+
+function whole(name: string, text: string, min: number, max: number): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < min || value > max)
+    throw new Error(`--${name} is a whole number from ${min} to ${max}\n${USAGE}`)
+  return value
+}

@@ -1,0 +1,31 @@
+/** 100 pairs online, 1,000 messages a second over all of them: how long one takes when the server is not pressed. */
+import { Flow } from '../load/flow.ts'
+import { allOnline } from '../load/session.ts'
+import { pairLanes, range } from '../targets/target.ts'
+import { measure, rounded, type Workload } from './workload.ts'
+
+const PAIRS = 100
+const PER_SECOND = 1_000
+
+export const paced: Workload = {
+  says: '100 pairs, 1,000 messages a second in all: times of acknowledgement and delivery',
+  reference: true,
+  compared: { figure: 'delivery_p50_ms', more: false },
+  scene: () => ({ people: 2 * PAIRS }),
+  async run(target, options) {
+    const wires = await allOnline(target, range(2 * PAIRS), options.version)
+    const flow = new Flow(target, wires, pairLanes(PAIRS), 0, options)
+    flow.pace(PER_SECOND)
+    const it = await measure(target, flow, options)
+    const line = {
+      messages_per_s: rounded(it.completed / it.seconds),
+      ...it.times,
+      server_cpu_us_per_message: it.per(it.completed).server_cpu_us,
+      ...it.cores,
+      rss_mib: it.rss,
+      users_count: 2 * PAIRS,
+      measured_s: rounded(it.seconds),
+    }
+    return { line, verdict: it.verdict, stretch: it.stretch }
+  },
+}

@@ -1,0 +1,79 @@
+/** What a workload is, and how a stretch of time is measured. */
+import type { Flow, Verdict } from '../load/flow.ts'
+import type { Histogram } from '../load/histogram.ts'
+import { cpuMs, rssKib, sleep } from '../machine.ts'
+import type { Options, Scene, Target } from '../targets/target.ts'
+
+/** Figures by name, each with its unit. */
+export type Line = Record<string, unknown>
+
+/** A stretch of time, in nanoseconds of the monotonic clock: what a profile is cut to. */
+export interface Stretch {
+  from: bigint
+  to: bigint
+}
+
+export interface Result {
+  line: Line
+  /** Absent where nothing is counted. Any count above zero fails the run. */
+  verdict?: Verdict | Record<string, number>
+  stretch?: Stretch
+}
+
+export interface Workload {
+  says: string
+  scene(options: Options): Scene
+  run(target: Target, options: Options): Promise<Result>
+  /** Whether mosquitto can do it. */
+  reference: boolean
+  /** The figure that is compared with mosquitto's, and whether more is better. */
+  compared?: { figure: string; more: boolean }
+}
+
+export interface Spent {
+  seconds: number
+  serverMs: number
+  generatorMs: number
+  stretch: Stretch
+}
+
+/** Lets time pass, or something happen, and says what it took. */
+export async function spending(target: Target, happen: () => Promise<unknown>): Promise<Spent> {
+  const from = process.hrtime.bigint()
+  const [server, generator] = [cpuMs(target.pid), cpuMs(process.pid)]
+  await happen()
+  const to = process.hrtime.bigint()
+  return {
+    seconds: Number(to - from) / 1e9,
+    serverMs: cpuMs(target.pid) - server,
+    generatorMs: cpuMs(process.pid) - generator,
+    stretch: { from, to },
+  }
+}
+
+/** Runs a flow that was begun: warms up, measures, stops. */
+export async function measure(target: Target, flow: Flow, { seconds }: Options) {
+  await sleep(Math.min(2_000, seconds * 250))
+  flow.measureFromNow()
+  const spent = await spending(target, () => sleep(seconds * 1_000))
+  const { completed, received } = flow
+  const times = { ...quantiles('ack', flow.acknowledgement), ...quantiles('delivery', flow.delivery) }
+  const rss = rounded(rssKib(target.pid) / 1_024)
+  await flow.stop()
+  const per = (total: number) => ({
+    server_cpu_us: rounded((spent.serverMs * 1_000) / total),
+    generator_cpu_us: rounded((spent.generatorMs * 1_000) / total),
+  })
+  const cores = { server_cores: rounded(spent.serverMs / 1_000 / spent.seconds) }
+  return { ...spent, completed, received, times, rss, per, cores, verdict: flow.verdict() }
+}
+
+function quantiles(of: string, times: Histogram): Line {
+  return { [`${of}_p50_ms`]: rounded(times.quantileMs(0.5)), [`${of}_p99_ms`]: rounded(times.quantileMs(0.99)) }
+}
+
+/** Three digits that count, or all of a whole number. */
+export function rounded<T extends number | null>(value: T): T {
+  if (value === null || Math.abs(value) >= 100) return (value === null ? null : Math.round(value)) as T
+  return Number(value.toPrecision(3)) as T
+}
