@@ -59,7 +59,9 @@ async function main(): Promise<void> {
     cores_count: cpus().length,
     node: process.version,
     pinned: canPin ? 'server to core 0, generator to core 1' : 'no: taskset is not installed, or there is one core',
-    reference: mosquittoVersion() ? `mosquitto ${mosquittoVersion()}` : 'mosquitto is not installed: no reference, no ratio',
+    reference: mosquittoVersion()
+      ? `mosquitto ${mosquittoVersion()}`
+      : 'mosquitto is not installed: no reference, no ratio',
     mqtt: options.version === 5 ? '5' : '3.1.1',
     text_bytes: options.textBytes,
     client_message_ids: options.ids,

@@ -6,7 +6,7 @@ const END_OF_HEAD = Buffer.from('\r\n\r\n')
 export class PageReader {
   readonly #socket: Socket
   readonly #host: string
-  #bytes = Buffer.alloc(0)
+  #bytes: Buffer = Buffer.alloc(0)
   #bodyAt = 0
   #endsAt = 0
   #answered: ((body: Buffer) => void) | undefined

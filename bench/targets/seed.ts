@@ -33,7 +33,7 @@ export async function seed(
 ): Promise<string[]> {
   await using storage = await openStorage({
     engine: 'level',
-    directory: `${directory}/level`,
+    directory,
     // What is lost when the machine fails now is made anew.
     fsync: false,
     lowWaterBytes: 0,
@@ -64,14 +64,14 @@ async function store(
   { ids, textBytes }: Pick<Options, 'ids' | 'textBytes'>,
 ): Promise<void> {
   if (!stored) return
-  const each1 = Math.floor(stored.messages / stored.pairs)
+  const perPair = Math.floor(stored.messages / stored.pairs)
   await each(range(stored.pairs), WIDTH, async pair => {
     const from = callerOf(2 * pair).user
     const text = textOf(2 * pair, textBytes)
     const first = await run('sendMessageToUser', callerOf(2 * pair), { user: personName(2 * pair + 1), text })
     const key = `${APP}/${first.conversation as ConversationId}` as const
-    for (let i = 1; i < each1; i += WIDTH) {
-      const numbers = range(Math.min(WIDTH, each1 - i), i)
+    for (let i = 1; i < perPair; i += WIDTH) {
+      const numbers = range(Math.min(WIDTH, perPair - i), i)
       await Promise.all(
         numbers.map(number => {
           const body = { type: 'text', text, ...(ids && { clientMessageId: `stored-${number}` }) }
@@ -90,7 +90,7 @@ function coreOver({ log, records }: Storage) {
       throw new Error('no token is ever shown here')
     },
   }
-  const throttle: Throttle = { take: async () => {}, succeeded: async () => {} } as unknown as Throttle
+  const throttle: Throttle = { take: async () => {}, giveBack: async () => {}, forget: async () => {} }
   return createCore({
     log,
     records,
@@ -101,6 +101,12 @@ function coreOver({ log, records }: Storage) {
     throttle,
     connections: { tell() {}, retained() {}, end() {} },
     observer: { ran() {} },
-    settings: { registration: 'open', recallWindowMs: 0, accessTokenMs: 3_600_000, refreshTokenMs: 3_600_000, maxKeys: 1 },
+    settings: {
+      registration: 'open',
+      recallWindowMs: 0,
+      accessTokenMs: 3_600_000,
+      refreshTokenMs: 3_600_000,
+      maxKeys: 1,
+    },
   })
 }
