@@ -5,8 +5,8 @@
 import { randomBytes } from 'node:crypto'
 import type { User } from '../../core/caller.ts'
 import { createCore } from '../../core/features.ts'
-import type { Passwords, Storage, Throttle, Tokens } from '../../core/ports.ts'
-import { AppId, type ConversationId, UserId } from '../../protocol/ids.ts'
+import { keyOf, type Passwords, type Storage, type Throttle, type Tokens } from '../../core/ports.ts'
+import { AppId, between, UserId } from '../../protocol/ids.ts'
 import { openStorage } from '../../storage/open.ts'
 import { textOf } from '../load/numbered.ts'
 import { each } from '../machine.ts'
@@ -68,8 +68,9 @@ async function store(
   await each(range(stored.pairs), WIDTH, async pair => {
     const from = callerOf(2 * pair).user
     const text = textOf(2 * pair, textBytes)
-    const first = await run('sendMessageToUser', callerOf(2 * pair), { user: personName(2 * pair + 1), text })
-    const key = `${APP}/${first.conversation as ConversationId}` as const
+    const to = callerOf(2 * pair + 1).user
+    await run('sendMessageToUser', callerOf(2 * pair), { user: to, text })
+    const key = keyOf(APP, between(from, to))
     for (let i = 1; i < perPair; i += WIDTH) {
       const numbers = range(Math.min(WIDTH, perPair - i), i)
       await Promise.all(

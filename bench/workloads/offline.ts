@@ -77,8 +77,8 @@ async function costOf(target: Target, flow: Flow, ms: number): Promise<Cost> {
 /** Rows that the storage has written since it was opened. */
 async function rowsWritten(target: Target): Promise<number> {
   const text = (await target.metrics?.()) ?? ''
-  const value = /^im_storage_rows_written_total(?:\{[^}]*\})? (\S+)$/m.exec(text)?.[1]
-  if (value === undefined) throw new Error('the server has no metric im_storage_rows_written_total')
+  const value = /^im_storage_rows_total(?:\{[^}]*\})? (\S+)$/m.exec(text)?.[1]
+  if (value === undefined) throw new Error('the server has no metric im_storage_rows_total')
   return Number(value)
 }
 
