@@ -13,6 +13,8 @@ import { each } from '../machine.ts'
 import { type Options, range, type Scene } from './target.ts'
 
 const APP = AppId.parse('im')
+/** Kept as a hash that fits no password. */
+const NO_PASSWORD = 'nobody logs in with it'
 /** Writes that share a group commit. */
 const WIDTH = 256
 
@@ -40,6 +42,7 @@ export async function seed(
     clock: Date,
   })
   await using core = await coreOver(storage)
+  await core.accounts.ensureOwner(APP, NO_PASSWORD)
   const keys: string[] = []
   await each(range(scene.people), WIDTH, async person => {
     await core.run('register', { kind: 'nobody', address: '127.0.0.1' }, account(person))
@@ -54,7 +57,7 @@ export async function seed(
   return keys
 }
 
-const account = (person: number) => ({ user: personName(person), password: 'nobody logs in with it' })
+const account = (person: number) => ({ user: personName(person), password: NO_PASSWORD })
 
 /** The first message of a pair goes through the rules and makes the conversation; the others straight into its log. */
 async function store(

@@ -8,7 +8,7 @@ import { groupName, personName, seed } from './seed.ts'
 import { type Options, partnerOf, type Scene, type Target } from './target.ts'
 
 const APP = 'im'
-const METRICS_TOKEN = 'bench'
+const METRICS_TOKEN = 'metrics-of-the-benchmark'
 
 export async function startServer(scene: Scene, { ids, textBytes }: Options, nodeArgs: string[] = []): Promise<Target> {
   const directory = mkdtempSync(join(tmpdir(), 'bench-data-'))
