@@ -34,6 +34,17 @@ export function cpuMs(pid: number): number {
   return ns / 1e6
 }
 
+/** Processor time that everything on the machine has used so far, in milliseconds; null where it is not known. */
+export function machineMs(): number | null {
+  if (!existsSync('/proc/stat')) return null
+  const [, user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = readFileSync('/proc/stat', 'utf8')
+    .split('\n', 1)[0]
+    ?.split(/ +/)
+    .map(Number) as number[]
+  const MS_PER_TICK = 10
+  return (user + nice + system + irq + softirq + steal) * MS_PER_TICK
+}
+
 /** Resident memory of a process, in KiB. */
 export function rssKib(pid: number): number {
   const status = `/proc/${pid}/status`

@@ -4,7 +4,7 @@ import { PageReader } from '../load/pages.ts'
 import { rssKib, sleep } from '../machine.ts'
 import type { Target } from '../targets/target.ts'
 import { range } from '../targets/target.ts'
-import { rounded, spending, type Workload } from './workload.ts'
+import { coresOf, rounded, spending, type Workload } from './workload.ts'
 
 const READERS = 8
 const PAGE = 50
@@ -44,7 +44,7 @@ export const history: Workload = {
       page_kib: rounded(bytes / pages / 1_024),
       server_cpu_us_per_page: rounded((spent.serverMs * 1_000) / pages),
       generator_cpu_us_per_page: rounded((spent.generatorMs * 1_000) / pages),
-      server_cores: rounded(spent.serverMs / 1_000 / spent.seconds),
+      ...coresOf(spent),
       rss_mib: rounded(rssKib(target.pid) / 1_024),
       readers_count: READERS,
       measured_s: rounded(spent.seconds),

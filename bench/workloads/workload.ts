@@ -1,7 +1,7 @@
 /** What a workload is, and how a stretch of time is measured. */
 import type { Flow, Verdict } from '../load/flow.ts'
 import type { Histogram } from '../load/histogram.ts'
-import { cpuMs, rssKib, sleep } from '../machine.ts'
+import { cpuMs, machineMs, rssKib, sleep } from '../machine.ts'
 import type { Options, Scene, Target } from '../targets/target.ts'
 
 /** Figures by name, each with its unit. */
@@ -34,21 +34,24 @@ export interface Spent {
   seconds: number
   serverMs: number
   generatorMs: number
+  /** What others on the machine used meanwhile: well above 0, the figures are not to be trusted. */
+  othersCores: number | null
   stretch: Stretch
 }
 
 /** Lets time pass, or something happen, and says what it took. */
 export async function spending(target: Target, happen: () => Promise<unknown>): Promise<Spent> {
   const from = process.hrtime.bigint()
-  const [server, generator] = [cpuMs(target.pid), cpuMs(process.pid)]
+  const before = { all: machineMs(), server: cpuMs(target.pid), generator: cpuMs(process.pid) }
   await happen()
   const to = process.hrtime.bigint()
-  return {
-    seconds: Number(to - from) / 1e9,
-    serverMs: cpuMs(target.pid) - server,
-    generatorMs: cpuMs(process.pid) - generator,
-    stretch: { from, to },
-  }
+  const seconds = Number(to - from) / 1e9
+  const serverMs = cpuMs(target.pid) - before.server
+  const generatorMs = cpuMs(process.pid) - before.generator
+  const all = machineMs()
+  const othersMs = all === null || before.all === null ? null : all - before.all - serverMs - generatorMs
+  const othersCores = othersMs === null ? null : Math.max(0, rounded(othersMs / 1_000 / seconds))
+  return { seconds, serverMs, generatorMs, othersCores, stretch: { from, to } }
 }
 
 /** Runs a flow that was begun: warms up, measures, stops. */
@@ -64,9 +67,16 @@ export async function measure(target: Target, flow: Flow, { seconds }: Options) 
     server_cpu_us: rounded((spent.serverMs * 1_000) / total),
     generator_cpu_us: rounded((spent.generatorMs * 1_000) / total),
   })
-  const cores = { server_cores: rounded(spent.serverMs / 1_000 / spent.seconds) }
+  const cores = coresOf(spent)
   return { ...spent, completed, received, times, rss, per, cores, verdict: flow.verdict() }
 }
+
+/** How busy the machine was, and with what. */
+export const coresOf = ({ serverMs, generatorMs, othersCores, seconds }: Spent): Line => ({
+  server_cores: rounded(serverMs / 1_000 / seconds),
+  generator_cores: rounded(generatorMs / 1_000 / seconds),
+  others_cores: othersCores,
+})
 
 function quantiles(of: string, times: Histogram): Line {
   return { [`${of}_p50_ms`]: rounded(times.quantileMs(0.5)), [`${of}_p99_ms`]: rounded(times.quantileMs(0.99)) }
