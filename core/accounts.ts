@@ -5,7 +5,7 @@ import { Password } from '../protocol/operations/shapes.ts'
 import type { Result } from '../protocol/operations.ts'
 import { entrance } from './accounts/attempts.ts'
 import { keys } from './accounts/keys.ts'
-import { type Login, logins } from './accounts/logins.ts'
+import { type Login, Logins } from './accounts/logins.ts'
 import { people } from './accounts/people.ts'
 import { firstPassword, proof } from './accounts/proof.ts'
 import {
@@ -52,7 +52,7 @@ type Operation =
 
 export function accounts(needs: AccountNeeds) {
   const { records, clock } = needs
-  const all = { people: people(needs), logins: logins(needs), keys: keys(needs), ...proof(needs) }
+  const all = { people: people(needs), logins: new Logins(needs), keys: keys(needs), ...proof(needs) }
   const handlers: Pick<Handlers, Operation> = {
     ...entering(needs, all),
     ...leaving(needs, all),
@@ -85,13 +85,13 @@ export function accounts(needs: AccountNeeds) {
     ensureOwner,
     users: { exists: all.people.exists, profile: all.people.profile },
     /** What the gatekeeper asks. */
-    credentials: { isLive: all.logins.isLive, ownerOf: all.keys.ownerOf },
+    credentials: { isLive: (login: Login) => all.logins.isLive(login), ownerOf: all.keys.ownerOf },
   }
 }
 
 type Parts = {
   people: ReturnType<typeof people>
-  logins: ReturnType<typeof logins>
+  logins: Logins
 } & ReturnType<typeof proof>
 
 /** What gives tokens. */

@@ -6,7 +6,17 @@
 import { Fault } from '../../protocol/faults.ts'
 import { AppId, type EpochMs, UserId } from '../../protocol/ids.ts'
 import { Lru } from '../lru.ts'
-import { type Change, type Clock, type Connections, put, type Random, type Records, remove, table } from '../ports.ts'
+import {
+  type Change,
+  type Clock,
+  type Connections,
+  type Found,
+  put,
+  type Random,
+  type Records,
+  remove,
+  table,
+} from '../ports.ts'
 import { isSecret, PREFIX, randomText, secretText, sha256 } from '../secrets.ts'
 
 interface Needs {
@@ -37,20 +47,28 @@ export interface Login {
 
 /** Of one account; one more ends the oldest. */
 const MAX_LOGINS = 500
+/** Of one account, kept to say that they have been revoked. */
+const MAX_REVOKED = 100
 /** A page of a scan. */
 const PAGE = 1_000
 /** Log-ins found alive lately. Another process may have ended one since, so this does not last. */
 const MAX_LIVE = 100_000
 const LIVE_MS = 5_000
 
-export function logins({ records, clock, random, connections, settings }: Needs) {
-  const live = new Lru<EpochMs>(MAX_LIVE)
-  // Goes up at every revocation: what was read before one is not kept.
-  let revocations = 0
+export class Logins {
+  readonly #needs: Needs
+  readonly #live = new Lru<EpochMs>(MAX_LIVE)
+  /** Goes up at every revocation: what was read before one is not kept. */
+  #revocations = 0
+
+  constructor(needs: Needs) {
+    this.#needs = needs
+  }
 
   /** Begins a log-in, in the same write as `guards`. @throws Fault `conflict`, of the guards */
-  async function begin(app: AppId, user: UserId, guards: readonly Change[]) {
-    const grant = randomText(random, 16)
+  async begin(app: AppId, user: UserId, guards: readonly Change[]) {
+    const { records, clock, random, settings } = this.#needs
+    const login = { app, user, grant: randomText(random, 16) }
     const family = secretText(random)
     const secret = secretText(random)
     const now = clock.now()
@@ -60,103 +78,109 @@ export function logins({ records, clock, random, connections, settings }: Needs)
       createdAt: now,
       expiresAt: now + settings.refreshTokenMs,
     }
-    const { crowded, gone } = await outlived(app, user, now)
-    await records.write([...guards, put(LOGINS, `${app}/${user}`, grant, row, 0), ...gone])
-    for (const old of crowded) closed({ app, user, grant: old })
-    return { app, user, grant, refreshToken: written({ app, user, grant }, family, secret) }
-  }
-
-  /** Removes what has ended by itself, and the oldest ones where there are too many. */
-  async function outlived(app: AppId, user: UserId, now: EpochMs) {
-    const rows = await records.scan(LOGINS, `${app}/${user}`, { limit: PAGE })
-    const alive = rows.filter(({ row }) => row.expiresAt > now)
-    const open = alive.filter(({ row }) => !row.revokedAt).sort((a, b) => a.row.expiresAt - b.row.expiresAt)
-    const crowded = open.slice(0, Math.max(0, open.length + 1 - MAX_LOGINS)).map(({ key }) => key)
-    const dead = rows.filter(({ row }) => row.expiresAt <= now).map(({ key }) => key)
-    const gone = [...dead, ...crowded].map(grant => remove(LOGINS, `${app}/${user}`, grant))
-    return { crowded, gone }
+    const { crowded, gone } = outlived(await this.#all(app, user), now)
+    const removed = [...gone, ...crowded].map(grant => remove(LOGINS, partition(login), grant))
+    await records.write([...guards, put(LOGINS, partition(login), login.grant, row, 0), ...removed])
+    for (const grant of crowded) this.#closed({ app, user, grant })
+    return { ...login, refreshToken: written(login, family, secret) }
   }
 
   /** Takes a refresh token for the next. @throws Fault `bad-credentials` · `token-expired` · `token-revoked` */
-  async function refresh(token: string) {
+  async refresh(token: string) {
+    const { records, clock, random, settings } = this.#needs
     const { login, family, secret } = taken(token)
-    const found = await genuine(login, family)
-    if (found.row.revokedAt) throw new Fault('token-revoked')
-    if (found.row.expiresAt <= clock.now()) throw new Fault('token-expired')
-    if (!isSecret(found.row.secret, secret)) return await usedTwice(login)
+    const { row, version } = await this.#genuine(login, family)
+    if (row.revokedAt) throw new Fault('token-revoked')
+    if (row.expiresAt <= clock.now()) throw new Fault('token-expired')
+    if (!isSecret(row.secret, secret)) return await this.#usedTwice(login)
     const next = secretText(random)
-    const row: LoginRow = {
-      ...found.row,
-      secret: sha256(next),
-      expiresAt: clock.now() + settings.refreshTokenMs,
-    }
+    const renewed: LoginRow = { ...row, secret: sha256(next), expiresAt: clock.now() + settings.refreshTokenMs }
     try {
-      await records.write([put(LOGINS, partition(login), login.grant, row, found.version)])
+      await records.write([put(LOGINS, partition(login), login.grant, renewed, version)])
     } catch (thrown) {
       // Another use of the same token came first, or the log-in has been ended.
-      if (Fault.from(thrown).code === 'conflict') return await usedTwice(login)
+      if (Fault.from(thrown).code === 'conflict') return await this.#usedTwice(login)
       throw thrown
     }
     return { ...login, refreshToken: written(login, family, next) }
   }
 
-  async function usedTwice(login: Login): Promise<never> {
-    await revoke(login)
+  /** Ends a log-in by any of its refresh tokens; again does nothing. @throws Fault `bad-credentials` */
+  async end(token: string): Promise<void> {
+    const { login, family } = taken(token)
+    await this.#genuine(login, family)
+    await this.#revoke(login)
+  }
+
+  /** Ends all log-ins of a user but one, in the same write as `guards`. @throws Fault `conflict`, of the guards */
+  async revokeAll(app: AppId, user: UserId, except: string, guards: readonly Change[]): Promise<void> {
+    const { records, clock } = this.#needs
+    const open = (await this.#all(app, user)).filter(({ key, row }) => key !== except && !row.revokedAt)
+    const revokedAt = clock.now()
+    const changes = open.map(({ key, row }) => put(LOGINS, `${app}/${user}`, key, { ...row, revokedAt }))
+    if (guards.length + changes.length > 0) await records.write([...guards, ...changes])
+    for (const { key: grant } of open) this.#closed({ app, user, grant })
+  }
+
+  /** Whether the access tokens of a log-in are good. */
+  async isLive(login: Login): Promise<boolean> {
+    const { records, clock } = this.#needs
+    const key = `${partition(login)}/${login.grant}`
+    const until = this.#live.get(key)
+    if (until !== undefined && clock.now() < until) return true
+    const before = this.#revocations
+    const found = await records.get(LOGINS, partition(login), login.grant)
+    if (!found || found.row.revokedAt) return false
+    if (before === this.#revocations) this.#live.set(key, clock.now() + LIVE_MS)
+    return true
+  }
+
+  async #all(app: AppId, user: UserId): Promise<Found<LoginRow>[]> {
+    const rows: Found<LoginRow>[] = []
+    for (;;) {
+      const after = rows.at(-1)?.cursor
+      const page = await this.#needs.records.scan(LOGINS, `${app}/${user}`, { limit: PAGE, ...(after && { after }) })
+      rows.push(...page)
+      if (page.length < PAGE) return rows
+    }
+  }
+
+  async #usedTwice(login: Login): Promise<never> {
+    await this.#revoke(login)
     throw new Fault('token-revoked')
   }
 
   /** The log-in that a token is of, whichever of its tokens it is. @throws Fault `bad-credentials` */
-  async function genuine(login: Login, family: string) {
-    const found = await records.get(LOGINS, partition(login), login.grant)
+  async #genuine(login: Login, family: string): Promise<Found<LoginRow>> {
+    const found = await this.#needs.records.get(LOGINS, partition(login), login.grant)
     if (!found || !isSecret(found.row.family, family)) throw new Fault('bad-credentials')
     return found
   }
 
-  /** Ends a log-in by any of its refresh tokens; again does nothing. @throws Fault `bad-credentials` */
-  async function end(token: string): Promise<void> {
-    const { login, family } = taken(token)
-    await genuine(login, family)
-    await revoke(login)
-  }
-
-  async function revoke(login: Login): Promise<void> {
+  async #revoke(login: Login): Promise<void> {
+    const { records, clock } = this.#needs
     const found = await records.get(LOGINS, partition(login), login.grant)
     if (found && !found.row.revokedAt) {
       // Unconditional: it wins against a refresh that is under way, which then finds another version.
       await records.write([put(LOGINS, partition(login), login.grant, { ...found.row, revokedAt: clock.now() })])
     }
-    closed(login)
+    this.#closed(login)
   }
 
-  /** Ends all log-ins of a user but one, in the same write as `guards`. @throws Fault `conflict`, of the guards */
-  async function revokeAll(app: AppId, user: UserId, except: string, guards: readonly Change[]): Promise<void> {
-    const rows = await records.scan(LOGINS, `${app}/${user}`, { limit: PAGE })
-    const open = rows.filter(({ key, row }) => key !== except && !row.revokedAt)
-    const revokedAt = clock.now()
-    const changes = open.map(({ key, row }) => put(LOGINS, `${app}/${user}`, key, { ...row, revokedAt }))
-    if (guards.length + changes.length > 0) await records.write([...guards, ...changes])
-    for (const { key: grant } of open) closed({ app, user, grant })
+  #closed(login: Login): void {
+    this.#revocations++
+    this.#live.delete(`${partition(login)}/${login.grant}`)
+    this.#needs.connections.end(login.app, login.user, 'token-revoked', login.grant)
   }
+}
 
-  function closed(login: Login): void {
-    revocations++
-    live.delete(`${partition(login)}/${login.grant}`)
-    connections.end(login.app, login.user, 'token-revoked', login.grant)
-  }
-
-  /** Whether the access tokens of a log-in are good. */
-  async function isLive(login: Login): Promise<boolean> {
-    const key = `${partition(login)}/${login.grant}`
-    const until = live.get(key)
-    if (until !== undefined && clock.now() < until) return true
-    const before = revocations
-    const found = await records.get(LOGINS, partition(login), login.grant)
-    if (!found || found.row.revokedAt) return false
-    if (before === revocations) live.set(key, clock.now() + LIVE_MS)
-    return true
-  }
-
-  return { begin, refresh, end, revokeAll, isLive }
+/** What another log-in leaves no room for: `gone` has ended already, `crowded` are the oldest that have not. */
+function outlived(rows: readonly Found<LoginRow>[], now: EpochMs): { gone: string[]; crowded: string[] } {
+  const alive = rows.filter(({ row }) => row.expiresAt > now).sort((a, b) => b.row.expiresAt - a.row.expiresAt)
+  const expired = rows.filter(({ row }) => row.expiresAt <= now)
+  const revoked = alive.filter(({ row }) => row.revokedAt).slice(MAX_REVOKED)
+  const crowded = alive.filter(({ row }) => !row.revokedAt).slice(MAX_LOGINS - 1)
+  return { gone: [...expired, ...revoked].map(({ key }) => key), crowded: crowded.map(({ key }) => key) }
 }
 
 const partition = ({ app, user }: Login) => `${app}/${user}`

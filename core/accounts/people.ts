@@ -30,7 +30,8 @@ const MAX_KNOWN = 100_000
 /** Changes of one profile at once: all but one begin again. */
 const MAX_TRIES = 8
 
-export function people({ records, connections }: Needs) {
+export function people(needs: Needs) {
+  const { records } = needs
   // Ids are never given again, so a user that was seen is one for ever. Absence is not kept: it may end at any moment.
   const known = new Lru<true>(MAX_KNOWN)
 
@@ -62,7 +63,22 @@ export function people({ records, connections }: Needs) {
     return found
   }
 
-  const updateMe: Handlers['updateMe'] = async ({ app, user }, { name, avatar, about }) => {
+  return {
+    added,
+    exists,
+    find,
+    profile,
+    handlers: {
+      getMe: ({ app, user }) => profile(app, user),
+      getUser: ({ app }, { user }) => profile(app, user),
+      updateMe: updating(needs),
+      findUsers: finding(needs),
+    } satisfies Partial<Handlers>,
+  }
+}
+
+function updating({ records, connections }: Needs): Handlers['updateMe'] {
+  return async ({ app, user }, { name, avatar, about }) => {
     for (let tries = 1; ; tries++) {
       const found = await records.get(USERS, app, user)
       if (!found) throw new Fault('no-such-user')
@@ -83,8 +99,10 @@ export function people({ records, connections }: Needs) {
       return profileOf(user, row)
     }
   }
+}
 
-  const findUsers: Handlers['findUsers'] = async ({ app }, { q, limit, cursor }) => {
+function finding({ records }: Needs): Handlers['findUsers'] {
+  return async ({ app }, { q, limit, cursor }) => {
     const prefix = asked(q)
     if (prefix === '') return { items: [] }
     const items: Profile[] = []
@@ -106,19 +124,6 @@ export function people({ records, connections }: Needs) {
       }
       if (rows.length <= limit) return { items }
     }
-  }
-
-  return {
-    added,
-    exists,
-    find,
-    profile,
-    handlers: {
-      getMe: ({ app, user }) => profile(app, user),
-      getUser: ({ app }, { user }) => profile(app, user),
-      updateMe,
-      findUsers,
-    } satisfies Partial<Handlers>,
   }
 }
 
