@@ -1,4 +1,5 @@
 /** Access tokens: JWTs signed by a key made at first start and kept in records; a key signs for 90 days, and verifies until its last token has ended. */
+import { createSecretKey, type KeyObject } from 'node:crypto'
 import jwt from 'jsonwebtoken'
 import { type Clock, put, type Random, type Records, remove, type Tokens, table } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
@@ -24,7 +25,8 @@ interface Needs {
 }
 interface Key {
   id: string
-  secret: Buffer
+  /** Not its bytes: those would be tried as a public key first, at fifty times the cost of the check. */
+  secret: KeyObject
   createdAt: number
 }
 
@@ -96,7 +98,7 @@ async function load(records: Records, now: number): Promise<Key[]> {
   if (over.length > 0) await records.write(over.map(({ partition, key }) => remove(SIGNING_KEYS, partition, key)))
   return rows
     .filter(found => !over.includes(found))
-    .map(({ key, row }) => ({ id: key, secret: Buffer.from(row.secret, 'base64url'), createdAt: row.createdAt }))
+    .map(({ key, row }) => ({ id: key, secret: createSecretKey(row.secret, 'base64url'), createdAt: row.createdAt }))
     .sort((a, b) => a.createdAt - b.createdAt)
 }
 
@@ -106,5 +108,5 @@ async function makeKey(records: Records, clock: Clock, random: Random): Promise<
   const createdAt = clock.now()
   const row: SigningKeyRow = { secret: secret.toString('base64url'), createdAt }
   await records.write([put(SIGNING_KEYS, 'keys', id, row, 0)])
-  return { id, secret, createdAt }
+  return { id, secret: createSecretKey(secret), createdAt }
 }
