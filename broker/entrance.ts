@@ -74,7 +74,11 @@ export class Entrance {
         throw new Fault('too-many-connections')
       if (client.closed) throw new Fault('shutting-down')
       if (before) await this.#takeOver(before)
-      return this.#enter(client, packet, id, caller, will)
+      const connection = await this.#enter(client, packet, id, caller, will)
+      // Asked once more, now that a revocation finds the connection: one that came in between missed it.
+      const still = gatekeeper.connect(packet.username as string, String(packet.password), address)
+      still.catch(thrown => connection.end(Fault.from(thrown).code))
+      return connection
     })
   }
 

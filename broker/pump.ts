@@ -8,7 +8,7 @@
  *
  * It imports no timer, no socket and no storage: they are handed to it, so that it can be simulated.
  */
-import type { StoredEntry } from '../core/entry.ts'
+import { type StoredEntry, unexpired } from '../core/entry.ts'
 import type { MessageLog, Scheduler } from '../core/ports.ts'
 import type { Seq } from '../protocol/ids.ts'
 import type { Cursor } from './cursor.ts'
@@ -174,7 +174,8 @@ export class Pump {
     this.#reads--
     if (this.#closed || cursor.left) return
     if (entries.length > 0 && this.#offerGap(cursor)) {
-      for (const entry of entries) if (entry.seq > cursor.sent && !this.#offer(cursor, entry)) break
+      const now = this.#needs.scheduler.now()
+      for (const entry of entries) if (entry.seq > cursor.sent && !this.#offer(cursor, unexpired(entry, now))) break
     }
     if (cursor.behind) {
       cursor.idleSince = this.#needs.scheduler.now()

@@ -2,6 +2,7 @@
  * A session while it is connected here: its filters, its cursors and its pump.
  * Whatever changes which conversations it follows goes through here, one change after the other.
  */
+import { unexpired } from '../core/entry.ts'
 import { type DeliveryMarks, keyOf, type Membership, type Memberships, type MessageLog, remove } from '../core/ports.ts'
 import type { ConversationId, Seq } from '../protocol/ids.ts'
 import { Cursor, type StoredCursor } from './cursor.ts'
@@ -78,7 +79,7 @@ export class Session {
     if (seq < cursor.floor) return []
     // Only a gap ends at the floor.
     if (seq === cursor.floor) return [{ packetId, cursor, from, seq }]
-    return entry ? [{ packetId, cursor, from, seq, entry }] : []
+    return entry ? [{ packetId, cursor, from, seq, entry: unexpired(entry, this.#needs.scheduler.now()) }] : []
   }
 
   /** Grants filters: the position in every conversation that they newly take is its end, fixed before this resolves. */
