@@ -63,6 +63,9 @@ export async function openDirectory(directory: string): Promise<Level> {
   const level: Level = new ClassicLevel<string, Buffer>(join(directory, 'level'), {
     valueEncoding: 'buffer',
     writeBufferSize: WRITE_BUFFER_BYTES,
+    // Fewer, larger tables: less merging, and their filters stay in memory for more data.
+    maxFileSize: 8 * 1024 * 1024,
+    cacheSize: 32 * 1024 * 1024,
   })
   try {
     await level.open()

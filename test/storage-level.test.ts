@@ -258,10 +258,10 @@ test('only what was not to be durable may be missing', async t => {
 
 test('the chain stays short', async t => {
   const { level, storage } = await opened(t, await place(t))
-  const row = { text: 'x'.repeat(100_000) }
+  const row = { text: 'x'.repeat(200_000) }
   for (const _ of range(1, 600)) await storage.records.write([put(NOTES, 'p', 'k', row)], { durable: false })
   const links = await level.keys({ gte: 'b\0', lt: 'b\x01' }).all()
-  assert.ok(links.length >= 64 && links.length < 330, `${links.length} of 600`)
+  assert.ok(links.length >= 64 && links.length < 400, `${links.length} of 600`)
 })
 
 test('a database of another format, shape or maker is refused', async t => {

@@ -12,6 +12,7 @@ import {
   type EntryRow,
   entryRow,
   type Facts,
+  type Fingerprint,
   fingerprintOf,
   isRetracted,
   NOTHING,
@@ -50,7 +51,7 @@ export class Append implements Transaction {
   readonly bytes: number
   readonly durable = true
   readonly refused: (fault: Fault) => void
-  readonly fingerprint: Buffer | undefined
+  readonly fingerprint: Fingerprint | undefined
   readonly #log: Appending
   readonly #options: AppendOptions
   readonly #resolve: (entry: StoredEntry | Promise<StoredEntry>) => void
@@ -122,7 +123,7 @@ export class Append implements Transaction {
     rows.put(row.key, row.value)
     if (this.#tombstone) rows.put(this.#tombstone.key, this.#tombstone.value)
     if (this.#dedupKey && this.fingerprint) {
-      const dedup = { seq: facts.seq, sentAt: facts.sentAt, fingerprint: this.fingerprint }
+      const dedup = { seq: facts.seq, fingerprint: this.fingerprint }
       rows.put(this.#dedupKey, dedupValue(this.#dedupKey, dedup))
     }
     this.#entry = row.entry
@@ -138,7 +139,8 @@ export class Append implements Transaction {
   }
 
   /** Whether an entry says what this would. Spares the client that repeats with fields in another order. */
-  isSaidBy(stored: StoredEntry): boolean {
+  isSaidBy(stored: StoredEntry, fingerprint: Fingerprint): boolean {
+    if (this.fingerprint?.crc === fingerprint.crc && this.fingerprint.length === fingerprint.length) return true
     const body: Record<string, unknown> = { ...stored.entry }
     for (const field of STAMPED) delete body[field]
     return stored.kind === this.draft.kind && isDeepStrictEqual(body, JSON.parse(JSON.stringify(this.draft.body)))

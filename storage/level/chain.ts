@@ -12,8 +12,8 @@ import type { Rows } from './overlay.ts'
 import { batchKey, behind, blank, HEAD, seal, whole } from './rows.ts'
 
 /** The engine's buffer; a full one is written out while the next fills. */
-export const WRITE_BUFFER_BYTES = 4 * 1024 * 1024
-const KEEP_BYTES = 4 * WRITE_BUFFER_BYTES
+export const WRITE_BUFFER_BYTES = 16 * 1024 * 1024
+const KEEP_BYTES = 2.5 * WRITE_BUFFER_BYTES
 /** Commits whose rows are removed together. */
 const SEGMENT = 64
 const HASH_BYTES = 16

@@ -2,10 +2,10 @@
  * Rows of the log. An entry: kind (high bit: retracted), n, sentAt, length and text of `from`, then the entry's JSON as
  * clients get it, so that reading parses nothing.
  */
-import { crc32, crc32c } from '@node-rs/crc32'
+import { crc32c } from '@node-rs/crc32'
 import { StoredEntry } from '../../core/entry.ts'
 import type { ConversationKey, EntryDraft, Tail } from '../../core/ports.ts'
-import type { EpochMs, Seq } from '../../protocol/ids.ts'
+import type { Seq } from '../../protocol/ids.ts'
 import type { EntryKind } from '../../protocol/messages.ts'
 import { blank, damaged, entryKey, HEAD, seal, whole } from './rows.ts'
 
@@ -118,29 +118,26 @@ export function readTail(key: string, value: Buffer | undefined): Readonly<TailR
 
 export interface DedupRow {
   seq: Seq
-  sentAt: EpochMs
-  fingerprint: Buffer
+  fingerprint: Fingerprint
 }
-/** Of the draft as given; two polynomials and the length, since one CRC alone meets its like too soon. */
-export function fingerprintOf(draft: EntryDraft, body: Uint8Array): Buffer {
-  const print = Buffer.allocUnsafe(12)
-  print.writeUInt32LE(crc32c(body, CODES[draft.kind]), 0)
-  print.writeUInt32LE(crc32(body, CODES[draft.kind]), 4)
-  print.writeUInt32LE(body.length, 8)
-  return print
+/** Of the draft as given. Two different drafts that meet here are taken for one, so a length stands beside the CRC. */
+export interface Fingerprint {
+  crc: number
+  length: number
 }
-export function dedupValue(key: string, row: DedupRow): Buffer {
-  const value = blank(24)
-  value.writeUIntBE(row.seq, HEAD, 6)
-  value.writeUIntBE(row.sentAt, HEAD + 6, 6)
-  value.set(row.fingerprint, HEAD + 12)
+export const fingerprintOf = (draft: EntryDraft, body: Uint8Array): Fingerprint => ({
+  crc: crc32c(body, CODES[draft.kind]),
+  length: body.length,
+})
+export function dedupValue(key: string, { seq, fingerprint }: DedupRow): Buffer {
+  const value = blank(14)
+  value.writeUIntBE(seq, HEAD, 6)
+  value.writeUInt32BE(fingerprint.crc, HEAD + 6)
+  value.writeUInt32BE(fingerprint.length, HEAD + 10)
   return seal(key, value)
 }
 export function readDedup(key: string, value: Buffer): DedupRow {
   whole(key, value)
-  return {
-    seq: value.readUIntBE(HEAD, 6) as Seq,
-    sentAt: value.readUIntBE(HEAD + 6, 6),
-    fingerprint: value.subarray(HEAD + 12, HEAD + 24),
-  }
+  const fingerprint = { crc: value.readUInt32BE(HEAD + 6), length: value.readUInt32BE(HEAD + 10) }
+  return { seq: value.readUIntBE(HEAD, 6) as Seq, fingerprint }
 }

@@ -170,8 +170,7 @@ export class LevelLog implements MessageLog, Appending, Participant {
 
   async repeat(append: Append, { seq, fingerprint }: DedupRow): Promise<StoredEntry> {
     const stored = await this.#entry(append.conversation, seq)
-    if (!append.fingerprint?.equals(fingerprint) && !append.isSaidBy(stored))
-      throw new Fault('client-message-id-reused', { seq })
+    if (!append.isSaidBy(stored, fingerprint)) throw new Fault('client-message-id-reused', { seq })
     return stored.again()
   }
 

@@ -10,7 +10,8 @@
  *   m                                                what the database is, see meta.ts
  *   p                                                nothing; written to learn whether writes succeed
  *
- * A value begins with CRC-32C over key and value (4 bytes, little endian) and the version of its format (1 byte).
+ * A value begins with CRC-32C over key and value (4 bytes, little endian, zero while it is counted) and the version of its
+ * format (1 byte).
  */
 import { crc32c } from '@node-rs/crc32'
 import type { ConversationKey } from '../../core/ports.ts'
@@ -58,6 +59,7 @@ export const blank = (payloadBytes: number): Buffer => Buffer.allocUnsafe(HEAD +
 
 /** Fills in the head. */
 export function seal(key: string, value: Buffer): Buffer {
+  value.writeUInt32LE(0, 0)
   value[4] = FORMAT
   value.writeUInt32LE(checksum(key, value), 0)
   return value
@@ -65,8 +67,12 @@ export function seal(key: string, value: Buffer): Buffer {
 
 /** The value, if it is whole. @throws Fault `log-unavailable` */
 export function whole(key: string, value: Buffer): Buffer {
-  if (value.length < HEAD || value.readUInt32LE(0) !== checksum(key, value))
-    throw damaged(key, 'its checksum does not fit')
+  if (value.length < HEAD) throw damaged(key, 'it is too short')
+  const stored = value.readUInt32LE(0)
+  value.writeUInt32LE(0, 0)
+  const counted = checksum(key, value)
+  value.writeUInt32LE(stored, 0)
+  if (stored !== counted) throw damaged(key, 'its checksum does not fit')
   if (value[4] !== FORMAT) throw damaged(key, `its format is ${value[4]}, not ${FORMAT}`)
   return value
 }
@@ -80,9 +86,9 @@ const NATIVE_FROM = 128
 
 function checksum(key: string, value: Buffer): number {
   const seed = crcOfText(key)
-  if (value.length >= NATIVE_FROM) return crc32c(value.subarray(4), seed)
+  if (value.length >= NATIVE_FROM) return crc32c(value, seed)
   let crc = ~seed
-  for (let at = 4; at < value.length; at++) crc = (STEPS[(crc ^ (value[at] as number)) & 255] as number) ^ (crc >>> 8)
+  for (let at = 0; at < value.length; at++) crc = (STEPS[(crc ^ (value[at] as number)) & 255] as number) ^ (crc >>> 8)
   return ~crc >>> 0
 }
 
