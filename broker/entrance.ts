@@ -77,7 +77,7 @@ export class Entrance {
       const connection = await this.#enter(client, packet, id, caller, will)
       // Asked once more, now that a revocation finds the connection: one that came in between missed it.
       const still = gatekeeper.connect(packet.username as string, String(packet.password), address)
-      still.catch(thrown => connection.end(Fault.from(thrown).code))
+      still.catch(() => connection.end('token-revoked'))
       return connection
     })
   }
