@@ -1,6 +1,6 @@
 /** The sockets that people connect to: MQTT over TCP and TLS, and HTTP with MQTT over WebSocket at `/mqtt`. */
 import { readFileSync } from 'node:fs'
-import { createServer as createHttp, type Server as HttpServer, type IncomingMessage } from 'node:http'
+import { createServer as createHttp, type IncomingMessage } from 'node:http'
 import { createServer as createHttps } from 'node:https'
 import { type AddressInfo, createServer as createTcp, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -45,7 +45,13 @@ export class CannotListen extends Error {}
 export async function listen({ config, http, addressOf, mqtt, proxyHeader }: Needs): Promise<Listeners> {
   const tls = certificate(config)
   const sockets = new Set<Socket>()
-  const web = tls ? createHttps({ ...HTTP_OPTIONS, ...tls }, http) : createHttp(HTTP_OPTIONS, http)
+  let answering = 0
+  const answer: RequestHandler = (req, res) => {
+    answering++
+    res.once('close', () => answering--)
+    http(req, res)
+  }
+  const web = tls ? createHttps({ ...HTTP_OPTIONS, ...tls }, answer) : createHttp(HTTP_OPTIONS, answer)
   web.maxHeadersCount = 100
   upgradeToMqtt(web, mqtt, addressOf)
   const take = (socket: Socket) => {
@@ -63,7 +69,7 @@ export async function listen({ config, http, addressOf, mqtt, proxyHeader }: Nee
     tls && createTls({ ...tls, handshakeTimeout: 10_000, noDelay: true } as Parameters<typeof createTls>[0], take)
   const servers: Server[] = [web, plain, ...(secure ? [secure] : [])]
   for (const server of servers) count(server, sockets, config.maxConnections)
-  const close = () => closeAll(web, servers, sockets)
+  const close = () => closeAll(() => answering, servers, sockets)
   const at = config.bind
   try {
     const ports = {
@@ -141,12 +147,9 @@ function stop(servers: Server[]): void {
 }
 
 /** Answers under way are finished first, as far as time allows. */
-async function closeAll(web: HttpServer, servers: Server[], sockets: Set<Socket>): Promise<void> {
+async function closeAll(answering: () => number, servers: Server[], sockets: Set<Socket>): Promise<void> {
   stop(servers)
   const deadline = performance.now() + DRAIN_MS
-  while (sockets.size > 0 && performance.now() < deadline) {
-    web.closeIdleConnections()
-    await new Promise(resolve => setTimeout(resolve, 10))
-  }
+  while (answering() > 0 && performance.now() < deadline) await new Promise(resolve => setTimeout(resolve, 10))
   for (const socket of sockets) socket.destroy()
 }

@@ -1,7 +1,7 @@
 /** The first account. No default password exists: one is given by a setting, or made up and written to a file once. */
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
-import { mkdir, open } from 'node:fs/promises'
+import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { Core } from '../core/features.ts'
@@ -20,13 +20,22 @@ export async function ensureOwner({ accounts }: Pick<Core, 'accounts'>, config: 
   // Written before the account is made: a crash in between loses nothing.
   const made = existsSync(path) ? undefined : randomBytes(18).toString('base64url')
   const password = made ?? readFileSync(path, 'utf8').trim()
-  if (made !== undefined && !(await accounts.hasOwner(app))) {
-    await mkdir(config.dataDirectory, { recursive: true, mode: 0o700 })
-    const file = await open(path, 'wx', 0o600)
-    await file.writeFile(`${made}\n`)
-    await file.sync()
-    await file.close()
-  }
+  if (made !== undefined && !(await accounts.hasOwner(app))) await keep(config.dataDirectory, made)
   if (await accounts.ensureOwner(app, password))
     log.warn({ path }, 'the account owner was made; its password is in this file')
+}
+
+/** Whole or not at all, for the owner alone to read. */
+async function keep(directory: string, password: string): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  const path = join(directory, FILE)
+  await rm(`${path}.new`, { force: true })
+  const file = await open(`${path}.new`, 'wx', 0o600)
+  await file.writeFile(`${password}\n`)
+  await file.sync()
+  await file.close()
+  await rename(`${path}.new`, path)
+  const folder = await open(directory, 'r')
+  await folder.sync()
+  await folder.close()
 }
