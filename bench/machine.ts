@@ -37,10 +37,8 @@ export function cpuMs(pid: number): number {
 /** Processor time that everything on the machine has used so far, in milliseconds; null where it is not known. */
 export function machineMs(): number | null {
   if (!existsSync('/proc/stat')) return null
-  const [, user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = readFileSync('/proc/stat', 'utf8')
-    .split('\n', 1)[0]
-    ?.split(/ +/)
-    .map(Number) as number[]
+  const [line = ''] = readFileSync('/proc/stat', 'utf8').split('\n', 1)
+  const [, user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = line.split(/ +/).map(Number)
   const MS_PER_TICK = 10
   return (user + nice + system + irq + softirq + steal) * MS_PER_TICK
 }

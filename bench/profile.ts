@@ -20,7 +20,7 @@ export function profiling(): { directory: string; args: string[] } {
   return { directory, args: ['--cpu-prof', '--cpu-prof-interval=500', `--cpu-prof-dir=${directory}`] }
 }
 
-/** The functions with the most self time, in percent of the stretch. The profile is removed. */
+/** The functions with the most self time, in percent of the main thread's busy time. The profile is removed. */
 export function topFunctions(directory: string, stretch?: Stretch): { self_percent: number; function: string }[] {
   const [file] = readdirSync(directory)
   if (!file) return []
@@ -35,6 +35,7 @@ export function topFunctions(directory: string, stretch?: Stretch): { self_perce
     at += took
     if (stretch && (at < Number(stretch.from / 1_000n) || at > Number(stretch.to / 1_000n))) return
     const name = names.get(id) ?? ''
+    if (name === '(idle)') return
     times.set(name, (times.get(name) ?? 0) + took)
     total += took
   })
