@@ -8,6 +8,7 @@ import { WRITE_BUFFER_BYTES } from './level/chain.ts'
 import type { Level } from './level/engine.ts'
 import { CannotOpen } from './level/meta.ts'
 import { openOver } from './level/open.ts'
+import { checkLogs } from './level/wal.ts'
 
 export { CannotOpen }
 
@@ -19,6 +20,11 @@ export interface StorageObserver {
   writeFailed(cause: unknown): void
   /** A follower threw, or work beside the writes failed. */
   listenerFailed(cause: unknown): void
+  /**
+   * The engine's log ends in something unreadable, which is left out: written when the process or the machine stopped, and
+   * then not acknowledged; or damaged since, which cannot be told apart.
+   */
+  tornWrite(torn: { file: string; at: number }): void
 }
 
 interface Common {
@@ -49,7 +55,7 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
     const { bavail, bsize } = await statfs(directory)
     return bavail * bsize
   }
-  const level = await openDirectory(directory)
+  const level = await openDirectory(directory, options.observer)
   try {
     return await openOver(level, { ...options, free })
   } catch (cause) {
@@ -58,9 +64,11 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
   }
 }
 
-export async function openDirectory(directory: string): Promise<Level> {
+export async function openDirectory(directory: string, observer?: Partial<StorageObserver>): Promise<Level> {
   await mkdir(directory, { recursive: true, mode: 0o700 })
-  const level: Level = new ClassicLevel<string, Buffer>(join(directory, 'level'), {
+  const files = join(directory, 'level')
+  for (const torn of await checkLogs(files)) observer?.tornWrite?.(torn)
+  const level: Level = new ClassicLevel<string, Buffer>(files, {
     valueEncoding: 'buffer',
     writeBufferSize: WRITE_BUFFER_BYTES,
     // Fewer, larger tables: less merging, and their filters stay in memory for more data.

@@ -1,36 +1,16 @@
-/** The embedded database when things go wrong: failing writes, damage, holes, other formats, a full disk. */
+/** The embedded database when writes fail, queues fill, the disk is full, and time goes by. */
 import assert from 'node:assert/strict'
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
+import { MemoryLevel } from 'memory-level'
 import { put, type Storage, table } from '../core/ports.ts'
-import { Fault } from '../protocol/faults.ts'
 import { Chain } from '../storage/level/chain.ts'
 import { Committer } from '../storage/level/committer.ts'
 import { Engine, type Level } from '../storage/level/engine.ts'
-import { CannotOpen } from '../storage/level/meta.ts'
-import { type LevelNeeds, openOver } from '../storage/level/open.ts'
-import { openDirectory, openStorage } from '../storage/open.ts'
+import { Rows } from '../storage/level/overlay.ts'
 import { conversation, fault, OPS, range, recalls, says, seq, TestClock } from './contracts/ground.ts'
+import { opened, place } from './support/level.ts'
 
 const NOTES = table<{ text: string }>('notes', { byText: row => ({ partition: 'all', sort: row.text }) })
-
-async function place(t: TestContext): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), 'storage-'))
-  t.after(() => rm(directory, { recursive: true, force: true }))
-  return directory
-}
-
-/** Storage whose database lies open beside it. */
-async function opened(t: TestContext, directory: string, more: Partial<LevelNeeds> = {}) {
-  const level = await openDirectory(directory)
-  t.after(() => level.close())
-  const clock = new TestClock()
-  const free = async () => 1e12
-  const storage = await openOver(level, { clock, fsync: false, lowWaterBytes: 0, free, ...more })
-  return { level, storage, clock }
-}
 
 /** Makes every write of the database fail while `mode` says so. */
 function saboteur(level: Level) {
@@ -128,7 +108,7 @@ test('an index and a database that cannot be opened again stay in step with what
 })
 
 test('more than may wait is refused, and what waits is kept', async () => {
-  const engine = new Engine((await import('memory-level')).MemoryLevel.prototype as never)
+  const engine = new Engine(new MemoryLevel<string, Buffer>({ valueEncoding: 'buffer' }))
   const needs = { chain: new Chain(), clock: new TestClock(), soon: setImmediate, fsync: false, observer: {} }
   const committer = new Committer({ engine, ...needs })
   const outcomes = { committed: 0, refused: 0 }
@@ -145,54 +125,6 @@ test('more than may wait is refused, and what waits is kept', async () => {
   assert.deepEqual(outcomes, { committed: 100_000, refused: 5 })
 })
 
-/** A row with one bit turned, behind the storage's back. */
-async function flip(level: Level, key: string, at = -3): Promise<void> {
-  const value = Buffer.from((await level.get(key)) ?? assert.fail(`no row ${JSON.stringify(key)}`))
-  const where = at < 0 ? value.length + at : at
-  value[where] = (value[where] ?? 0) ^ 0x10
-  await level.put(key, value)
-}
-const damage = (thrown: unknown, key: string) =>
-  thrown instanceof Fault && thrown.code === 'log-unavailable' && String(thrown.cause).includes(JSON.stringify(key))
-
-test('a damaged or missing row is told with its key, never left out', async t => {
-  const directory = await place(t)
-  const first = await opened(t, directory)
-  await Promise.all(range(1, 20).map(n => first.storage.log.append(OPS, says(`${n}`, `c-${n}`))))
-  await first.storage.log.append(conversation('g:x'), says('x'))
-  await first.storage.records.write(range(1, 3).map(n => put(NOTES, 'p', `${n}`, { text: `${n}` })))
-  await first.storage[Symbol.asyncDispose]()
-  const { level, storage } = await opened(t, directory)
-  const { log, records } = storage
-  const rejects = (call: Promise<unknown>, key: string) => assert.rejects(call, thrown => damage(thrown, key))
-
-  await flip(level, 'e\0im/g:ops\0a7')
-  await level.del('e\0im/g:ops\0b12')
-  await rejects(log.read(OPS, { limit: 10 }), 'e\0im/g:ops\0a7')
-  await rejects(log.read(OPS, { limit: 10, before: seq(9), reverse: true }), 'e\0im/g:ops\0a7')
-  await rejects(log.get([{ conversation: OPS, seq: seq(7) }]), 'e\0im/g:ops\0a7')
-  await rejects(log.append(OPS, recalls(7), { retracts: seq(7) }), 'e\0im/g:ops\0a7')
-  await rejects(log.append(OPS, says('7', 'c-7')), 'e\0im/g:ops\0a7')
-  await rejects(log.read(OPS, { after: seq(7), limit: 10 }), 'e\0im/g:ops\0b12')
-  await rejects(log.get([{ conversation: OPS, seq: seq(12) }]), 'e\0im/g:ops\0b12')
-  assert.equal((await log.read(OPS, { after: seq(12), limit: 10 })).length, 8)
-  await level.put('e\0im/g:ops\0b12', Buffer.from((await level.get('e\0im/g:ops\0b13')) ?? ''))
-  await rejects(log.read(OPS, { after: seq(10), limit: 5 }), 'e\0im/g:ops\0b12')
-
-  await flip(level, 't\0im/g:x')
-  await rejects(log.tails([conversation('g:x')]), 't\0im/g:x')
-  await rejects(log.append(conversation('g:x'), says('y')), 't\0im/g:x')
-  await flip(level, 'd\0im/g:ops\0alice\0c-3')
-  await rejects(log.append(OPS, says('3', 'c-3')), 'd\0im/g:ops\0alice\0c-3')
-  await flip(level, 'r\0notes\0p\x002')
-  await rejects(records.get(NOTES, 'p', '2'), 'r\0notes\0p\x002')
-  await rejects(records.scan(NOTES, 'p', { limit: 5 }), 'r\0notes\0p\x002')
-  await rejects(records.write([put(NOTES, 'p', '2', { text: 'new' })]), 'r\0notes\0p\x002')
-  await level.del('r\0notes\0p\x003')
-  await rejects(records.scan(NOTES, 'all', { index: 'byText', prefix: '3', limit: 5 }), 'r\0notes\0p\x003')
-  assert.equal((await log.append(OPS, says('more'))).seq, 21, 'what is whole goes on')
-})
-
 test('what lies in memory of a message that was taken back is gone too', async t => {
   const { level, storage } = await opened(t, await place(t))
   const sent = await storage.log.append(OPS, says('secret'))
@@ -202,87 +134,34 @@ test('what lies in memory of a message that was taken back is gone too', async t
   assert.ok(read.every(entry => !Buffer.from(entry.bytes).includes('secret')))
 })
 
-/** The files as a crash now would leave them. */
-async function crashImage(t: TestContext, directory: string): Promise<string> {
-  const image = await place(t)
-  await cp(directory, image, { recursive: true })
-  return image
-}
-const open = (directory: string) =>
-  openStorage({ engine: 'level', directory, fsync: true, lowWaterBytes: 0, clock: new TestClock() })
-
-test('a hole that the engine opens over in silence is found, and named', async t => {
-  const directory = await place(t)
-  const { storage } = await opened(t, directory)
-  for (const n of range(1, 400)) await storage.log.append(OPS, says(`${n} ${'x'.repeat(200)}`))
-  const whole = await open(await crashImage(t, directory))
-  assert.equal((await whole.log.tails([OPS]))[0]?.seq, 400)
-  await whole[Symbol.asyncDispose]()
-
-  const image = await crashImage(t, directory)
-  const files = await readdir(join(image, 'level'))
-  const file = join(image, 'level', files.find(name => name.endsWith('.log')) ?? assert.fail('no write-ahead log'))
-  const bytes = await readFile(file)
-  bytes[40_000] = (bytes[40_000] ?? 0) ^ 1
-  await writeFile(file, bytes)
-  await assert.rejects(open(image), thrown => {
-    assert.ok(thrown instanceof CannotOpen)
-    assert.match(thrown.message, /^Commits \d+ to \d+ of \d+ are missing from the database/)
-    return true
-  })
-})
-
-test('only what was not to be durable may be missing', async t => {
+test('a reader beside the one who takes back leaves no body in memory', async t => {
   const directory = await place(t)
   const first = await opened(t, directory)
-  for (const n of range(1, 6)) {
-    const durable = n !== 3 && n !== 4
-    await first.storage.records.write([put(NOTES, 'p', `${n}`, { text: `${n}` })], { durable })
-  }
-  await first.level.close()
-  // Opening took the first number.
-  for (const [missing, opens] of [
-    [[4, 5], true],
-    [[5], true],
-    [[3], false],
-    [[4, 5, 6], false],
-  ] as const) {
-    const image = await crashImage(t, directory)
-    const level = await openDirectory(image)
-    for (const number of missing) await level.del(`b\0a${number}`)
-    await level.close()
-    if (opens) await (await open(image))[Symbol.asyncDispose]()
-    else await assert.rejects(open(image), CannotOpen)
+  await Promise.all(range(1, 300).map(n => first.storage.log.append(OPS, says(`secret ${n}`))))
+  await first.storage[Symbol.asyncDispose]()
+  const { storage } = await opened(t, directory)
+  for (const n of range(1, 300)) {
+    const recalled = storage.log.append(OPS, recalls(n), { retracts: seq(n) })
+    await Promise.all([storage.log.read(OPS, { after: seq(n - 1), limit: 400 }), recalled])
+    const [read] = await storage.log.read(OPS, { after: seq(n - 1), limit: 1 })
+    assert.ok(read && !Buffer.from(read.bytes).includes('secret'))
   }
 })
 
-test('the chain stays short', async t => {
-  const { level, storage } = await opened(t, await place(t))
-  const row = { text: 'x'.repeat(200_000) }
-  for (const _ of range(1, 600)) await storage.records.write([put(NOTES, 'p', 'k', row)], { durable: false })
+test('the chain stays short', async () => {
+  const level: Level = new MemoryLevel<string, Buffer>({ valueEncoding: 'buffer' })
+  const engine = new Engine(level)
+  const chain = new Chain()
+  await chain.open(engine)
+  for (const _ of range(1, 600)) {
+    const rows = Object.defineProperty(new Rows(engine), 'bytes', { value: 200_000 })
+    chain.add(rows, true)
+    rows.keep()
+    await engine.write(rows.writes(), true)
+    chain.written()
+  }
   const links = await level.keys({ gte: 'b\0', lt: 'b\x01' }).all()
-  assert.ok(links.length >= 64 && links.length < 400, `${links.length} of 600`)
-})
-
-test('a database of another format, shape or maker is refused', async t => {
-  const directory = await place(t)
-  await (await open(directory))[Symbol.asyncDispose]()
-  const refused = async (change: (level: Level, meta: Buffer) => Promise<void>, says: RegExp) => {
-    const image = await crashImage(t, directory)
-    const level = await openDirectory(image)
-    await change(level, Buffer.from((await level.get('m')) ?? ''))
-    await level.close()
-    await assert.rejects(open(image), thrown => thrown instanceof CannotOpen && says.test(thrown.message))
-  }
-  await refused(
-    (level, meta) => level.put('m', Buffer.concat([meta.subarray(0, 4), Buffer.of(9), meta.subarray(5)])),
-    /format 9/,
-  )
-  await refused(level => flip(level, 'm'), /damaged/)
-  await refused(async level => {
-    await level.del('m')
-    await level.put('somebody', Buffer.from('else'))
-  }, /did not make/)
+  assert.ok(links.length >= 200 && links.length < 400, `${links.length} of 600`)
 })
 
 test('a full disk refuses writes, not reads, and is noticed when it has room again', async t => {

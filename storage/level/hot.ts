@@ -44,6 +44,20 @@ export class Hot {
     while (this.#bytes > MAX_BYTES) this.#drop(first(this.#recent))
   }
 
+  /** Entries that were read, ascending, kept where they end at the tail or join those that are here. */
+  offer(conversation: ConversationKey, read: readonly StoredEntry[], tail: Readonly<TailRow>): void {
+    const recent = this.#recent.get(conversation) ?? { entries: [], bytes: 0 }
+    const next = recent.entries[0]?.seq ?? tail.seq + 1
+    const entries = read.filter(entry => entry.seq < next)
+    if (entries.at(-1)?.seq !== next - 1 || recent.entries.length + entries.length > MAX_ENTRIES) return
+    const bytes = entries.reduce((sum, entry) => sum + cost(entry), 0)
+    if (recent.bytes + bytes > MAX_CONVERSATION_BYTES) return
+    this.#recent.set(conversation, recent)
+    recent.entries.unshift(...entries)
+    this.#count(recent, bytes)
+    while (this.#bytes > MAX_BYTES) this.#drop(first(this.#recent))
+  }
+
   /** A body that was taken back is gone from here too. */
   replace(conversation: ConversationKey, entry: StoredEntry): void {
     const recent = this.#recent.get(conversation)

@@ -67,7 +67,8 @@ export class LevelLog implements MessageLog, Appending, Participant {
     const { limit, maxBytes = Number.POSITIVE_INFINITY, reverse = false } = range
     if (!Number.isInteger(limit) || limit < 1 || limit > MAX_ENTRIES)
       throw new Fault('malformed', { issues: [{ path: ['limit'], message: 'From 1 to 1,000.' }] })
-    const tail = this.#needs.hot.tail(conversation) ?? (await this.#tail(conversation))
+    const known = this.#needs.hot.tail(conversation)
+    const tail = known ?? (await this.#tail(conversation))
     let from = (range.after ?? 0) + 1
     let to = Math.min((range.before ?? Number.MAX_SAFE_INTEGER) - 1, tail.seq)
     if (reverse) from = Math.max(from, to - limit + 1)
@@ -75,7 +76,11 @@ export class LevelLog implements MessageLog, Appending, Participant {
     if (from > to) return []
     const hot = this.#needs.hot.range(conversation, from, to)
     if (hot) return cut(reverse ? hot.reverse() : hot, maxBytes)
-    return readStored(this.#needs.engine, conversation, { from, to, reverse, maxBytes })
+    const entries = await readStored(this.#needs.engine, conversation, { from, to, reverse, maxBytes })
+    // An append since may have taken one of them back.
+    if (known && known === this.#needs.hot.tail(conversation))
+      this.#needs.hot.offer(conversation, reverse ? entries.toReversed() : entries, known)
+    return entries
   }
 
   async get(wanted: readonly { conversation: ConversationKey; seq: Seq }[]): Promise<(StoredEntry | undefined)[]> {
