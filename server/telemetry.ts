@@ -94,6 +94,9 @@ export class Telemetry implements Observer, BrokerObserver, StorageObserver, Htt
   listenerFailed(err: unknown): void {
     this.log.error({ err }, 'a follower of the log failed')
   }
+  tornWrite(torn: Parameters<StorageObserver['tornWrite']>[0]): void {
+    this.log.warn(torn, 'the last write of the database is torn or damaged, and was left out')
+  }
 
   // ---- HTTP ----
 
