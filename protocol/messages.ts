@@ -79,7 +79,7 @@ const Typed = z.discriminatedUnion('type', [
     name: Name.optional(),
     address: z.string().min(1).max(1024).optional(),
   }),
-  of('card', { user: UserId.optional(), group: GroupId.optional(), text: Caption }),
+  of('card', { card: z.strictObject({ user: UserId.optional(), group: GroupId.optional() }), text: Caption }),
   of('merged', { title: Name, items: z.array(MergedItem).min(1).max(100) }),
   of('alert', { severity: Severity.default('warning'), text: Text }),
   of('custom', {
