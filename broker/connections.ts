@@ -104,9 +104,10 @@ export class ConnectionTable implements Connections {
   }
 
   gauges(): BrokerGauges {
-    const gauges = { connections: this.size, behind: 0, inFlight: 0, unanswered: 0 }
+    const gauges = { connections: this.size, behind: 0, lag: 0, inFlight: 0, unanswered: 0 }
     for (const { session, ingress } of this.#bySession.values()) {
       gauges.behind += session.pump.behindCount
+      gauges.lag += session.pump.lag
       gauges.inFlight += session.pump.inFlightCount
       gauges.unanswered += ingress.unanswered
     }

@@ -12,7 +12,7 @@ export interface BrokerObserver {
   connectionEnded(code: FaultCode): void
   /** A QoS 1 entry was acknowledged by its reader, or handed to the socket at QoS 0. */
   delivered(count: number): void
-  /** An entry reached a pump this long after it became durable. */
+  /** A pump stood still with work at hand, and was started again. */
   pumpStalled(): void
   /** A mistake of the server; `where` names the step. */
   failed(where: string, error: unknown): void
@@ -23,6 +23,8 @@ export interface BrokerGauges {
   connections: number
   /** Conversations with a reader that is behind, over all connections. */
   behind: number
+  /** Entries that are durable and that a connected reader has not been sent. */
+  lag: number
   /** Entries sent and not yet acknowledged. */
   inFlight: number
   /** Publishes received and not yet answered. */

@@ -50,6 +50,12 @@ export class Pump {
   get behindCount(): number {
     return this.#behind.size
   }
+  /** Entries that are durable and not yet sent. */
+  get lag(): number {
+    let lag = 0
+    for (const cursor of this.#behind) lag += cursor.tail - cursor.sent
+    return lag
+  }
   get inFlightCount(): number {
     return this.#sender.inFlightCount
   }
@@ -74,7 +80,8 @@ export class Pump {
   /** A new durable entry of a conversation that the session is in. */
   arrived(cursor: Cursor, entry: StoredEntry): void {
     if (entry.seq > cursor.tail) cursor.tail = entry.seq
-    if (cursor.busy || cursor.left || this.#closed) return
+    // A read may have given it before its follower was told.
+    if (cursor.busy || cursor.left || this.#closed || entry.seq <= cursor.sent) return
     const next = this.#started && cursor.sent === entry.seq - 1 && cursor.sent >= cursor.floor && this.#sender.open
     if (!next || !this.#offer(cursor, entry)) this.#waits(cursor)
   }

@@ -23,7 +23,7 @@ export class Telemetry implements Observer, BrokerObserver, StorageObserver, Htt
   readonly log
   readonly #registry = new Registry()
   /** Set when the broker is there. */
-  gauges: () => BrokerGauges = () => ({ connections: 0, behind: 0, inFlight: 0, unanswered: 0 })
+  gauges: () => BrokerGauges = () => ({ connections: 0, behind: 0, lag: 0, inFlight: 0, unanswered: 0 })
 
   constructor({ logLevel }: Pick<Config, 'logLevel'>) {
     this.log = pino(
@@ -32,7 +32,7 @@ export class Telemetry implements Observer, BrokerObserver, StorageObserver, Htt
     )
     // Event-loop delay, CPU and memory are among these.
     collectDefaultMetrics({ register: this.#registry })
-    for (const name of ['connections', 'behind', 'inFlight', 'unanswered'] as const) this.#gauge(name)
+    for (const name of ['connections', 'behind', 'lag', 'inFlight', 'unanswered'] as const) this.#gauge(name)
   }
 
   async metrics(): Promise<{ contentType: string; body: string }> {
@@ -144,6 +144,7 @@ export class Telemetry implements Observer, BrokerObserver, StorageObserver, Htt
 const GAUGES: Record<keyof BrokerGauges, [name: string, help: string]> = {
   connections: ['im_connections', 'MQTT connections open.'],
   behind: ['im_pump_behind', 'Conversations with a connected reader that has not had everything.'],
+  lag: ['im_pump_lag_entries', 'Entries that are stored and that a connected reader has not been sent.'],
   inFlight: ['im_pump_in_flight', 'Entries sent and not yet acknowledged.'],
   unanswered: ['im_publishes_unanswered', 'Publishes received and not yet answered.'],
 }
