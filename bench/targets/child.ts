@@ -10,10 +10,8 @@ export interface Child {
   stop(): Promise<void>
 }
 
-interface Ready {
-  /** Resolves when the server can be used; `line` gives the next line of its standard output. */
-  (line: () => Promise<string>): Promise<void>
-}
+/** Resolves when the server can be used; `line` gives the next line of its standard output. */
+type Ready = (line: () => Promise<string>) => Promise<void>
 
 export async function start(command: string[], env: Record<string, string>, ready: Ready): Promise<Child> {
   const startedAt = performance.now()
