@@ -32,6 +32,8 @@ export class Window {
   #reserved = 0
   #reservedBytes = 0
   #lastId = 0
+  /** Bytes of an entry that did not fit: nothing else is sent or read before there is room for it. */
+  #waitsFor = 0
 
   constructor(limits: WindowLimits) {
     this.#limits = limits
@@ -41,7 +43,10 @@ export class Window {
   /** Entries that may be sent or read now. */
   get room(): number {
     const left = this.#limits.messages - this.#liveShare - this.inFlight.size - this.#reserved
-    return left > 0 && this.#bytesLeft > 0 ? left : 0
+    return left > 0 && this.#bytesLeft > 0 && this.#fits(this.#waitsFor) ? left : 0
+  }
+  #fits(bytes: number): boolean {
+    return bytes <= this.#bytesLeft || (this.inFlight.size === 0 && this.#reserved === 0)
   }
   get #bytesLeft(): number {
     return this.#limits.bytes - this.#bytes - this.#reservedBytes
@@ -50,7 +55,9 @@ export class Window {
   /** Whether an entry of that size may be sent now; what is reserved for reads is not given away. */
   takes(bytes: number): boolean {
     if (this.room === 0) return false
-    return bytes <= this.#bytesLeft || (this.inFlight.size === 0 && this.#reserved === 0)
+    const fits = this.#fits(bytes)
+    this.#waitsFor = fits ? 0 : bytes
+    return fits
   }
   takesLive(): boolean {
     return this.inFlight.size < this.#limits.messages
