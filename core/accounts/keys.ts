@@ -1,6 +1,7 @@
 /** Personal keys, for stock clients and scripts: shown once, revocable, without an end. */
 import { Fault } from '../../protocol/faults.ts'
 import type { AppId, EpochMs, UserId } from '../../protocol/ids.ts'
+import { Lru } from '../lru.ts'
 import { type Clock, type Connections, put, type Random, type Records, remove, table } from '../ports.ts'
 import type { Handlers } from '../run.ts'
 import { isSecret, PREFIX, secretText, sha256 } from '../secrets.ts'
@@ -28,7 +29,12 @@ const KEY_COUNTS = table<{ count: number }>('key-counts')
 const MAX_TRIES = 20
 const PAGE = 1_000
 
+/** Owners of keys that were used lately. Another process may have deleted one since, so this does not last. */
+const OWNERS_MS = 5_000
+const MAX_OWNERS = 20_000
+
 export function keys({ records, clock, random, connections, settings }: Needs) {
+  const owners = keyOwners(records, clock)
   const createKey: Handlers['createKey'] = async ({ app, user }, { name }) => {
     const id = Buffer.from(random.bytes(8)).toString('hex')
     const key = PREFIX.key + secretText(random)
@@ -64,20 +70,44 @@ export function keys({ records, clock, random, connections, settings }: Needs) {
         remove(KEYS, `${app}/${user}`, id, found.version),
         put(KEY_COUNTS, app, user, { count: counted.row.count - 1 }, counted.version),
       ])
+      owners.forget(found.row.hash)
     })
     connections.end(app, user, 'token-revoked', grantOf(id))
   }
 
+  return { ownerOf: owners.of, handlers: { createKey, listKeys, deleteKey } satisfies Partial<Handlers> }
+}
+
+export interface Owner {
+  app: AppId
+  user: UserId
+  grant: string
+}
+
+function keyOwners(records: Records, clock: Clock) {
+  const known = new Lru<{ owner: Owner; until: EpochMs }>(MAX_OWNERS)
+  /** Counts what was deleted: what was read before a deletion is not kept after it. */
+  let deletions = 0
+
   /** Whose key it is. */
-  async function ownerOf(key: string): Promise<{ app: AppId; user: UserId; grant: string } | undefined> {
+  async function of(key: string): Promise<Owner | undefined> {
     const hash = sha256(key)
+    const kept = known.get(hash)
+    if (kept && kept.until > clock.now()) return kept.owner
+    const before = deletions
     const [found] = await records.scan(KEYS, hash, { index: 'byHash', limit: 1 })
     if (!found || !isSecret(found.row.hash, key)) return undefined
     const [app, user] = found.partition.split('/', 2)
-    return { app: app as AppId, user: user as UserId, grant: grantOf(found.key) }
+    const owner = { app: app as AppId, user: user as UserId, grant: grantOf(found.key) }
+    if (before === deletions) known.set(hash, { owner, until: clock.now() + OWNERS_MS })
+    return owner
   }
 
-  return { ownerOf, handlers: { createKey, listKeys, deleteKey } satisfies Partial<Handlers> }
+  function forget(hash: string): void {
+    deletions++
+    known.delete(hash)
+  }
+  return { of, forget }
 }
 
 const grantOf = (id: string) => `key:${id}`
