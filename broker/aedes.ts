@@ -35,8 +35,10 @@ export interface AedesClient {
   duplicates: object
   close(done?: () => void): void
   disconnect(options: { reasonCode: number; properties?: { reasonString?: string } }, done?: () => void): void
-  pause(): void
-  resume(): void
+  /** Reading goes on when a packet is done with, or when there is something to read. */
+  _nextBatch(error?: Error | null): void
+  /** Ours, since its own `pause` forgets what was done meanwhile and never reads again. */
+  reading: Reading
   /** The client sent DISCONNECT, and its will is not told. */
   readonly _disconnected: boolean
   _assignedClientId: string | undefined
@@ -109,6 +111,39 @@ export async function openAedes(hooks: Hooks): Promise<AedesBroker> {
   })
 }
 
+/** Whether a client is read; it is unless something holds it. */
+export class Reading {
+  readonly #next: (error?: Error | null) => void
+  readonly #holds = new Set<string>()
+  #missed = 0
+
+  constructor(client: AedesClient) {
+    const next = client._nextBatch
+    this.#next = next
+    client._nextBatch = error => this.#turn(error)
+    client.conn.removeListener('readable', next)
+    client.conn.on('readable', () => this.#turn())
+  }
+
+  hold(why: string): void {
+    this.#holds.add(why)
+  }
+
+  goOn(why: string): void {
+    if (!this.#holds.delete(why) || this.#holds.size > 0) return
+    // Aedes counts what it waits for, so each turn is made up for.
+    while (this.#missed > 0 && this.#holds.size === 0) {
+      this.#missed--
+      this.#next()
+    }
+  }
+
+  #turn(error?: Error | null): void {
+    if (this.#holds.size > 0 && !error) this.#missed++
+    else this.#next(error)
+  }
+}
+
 /** Takes a connection; until its CONNECT is accepted it may send little. */
 export function attach(broker: AedesBroker, stream: Duplex): AedesClient {
   const client = broker.handle(stream)
@@ -116,6 +151,7 @@ export function attach(broker: AedesBroker, stream: Duplex): AedesClient {
   client.broker = Object.create(broker, { maximumPacketSize: { value: MAX_CONNECT_BYTES } }) as AedesBroker
   client.subscriptions = Object.create(null)
   client.duplicates = new Proxy({}, { get: () => 0, set: () => true })
+  client.reading = new Reading(client)
   return client
 }
 

@@ -174,8 +174,8 @@ export class Connection implements Outlet {
       this.#published = 0
     }
     if (++this.#published !== limits.publishesPerSecond) return
-    this.client.pause()
-    scheduler.after((second + 1) * 1000 - scheduler.now(), () => this.open && this.client.resume())
+    this.client.reading.hold('rate')
+    scheduler.after((second + 1) * 1000 - scheduler.now(), () => this.open && this.client.reading.goOn('rate'))
   }
 
   // ---- end ----

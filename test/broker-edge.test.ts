@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { publishPacket } from '../bench/wire/packets.ts'
 import { entryOf, TestServer } from './support/server.ts'
 
 /** CPU time that the process has used, in milliseconds. */
@@ -10,6 +11,20 @@ function cpuMs(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) * 10
 }
 const linux = process.platform === 'linux'
+
+test('who publishes past the rate is read more slowly, and everything is acknowledged', async t => {
+  const server = await TestServer.start(t, { IM_RATE_LIMITS: 'on' })
+  const { alice } = await server.people('alice')
+  await alice.group('ops')
+  const script = await alice.connect(5)
+  const count = 12_000
+  const from = performance.now()
+  for (let id = 1; id <= count; id++)
+    script.wire.write(publishPacket(5, { topic: 'im/g/ops/send', payload: `${id}`, qos: 1, id }))
+  for (let id = 1; id <= count; id++) assert.equal((await script.next('puback')).id, id)
+  assert.ok(performance.now() - from > 2_000)
+  await script.ping()
+})
 
 test('a reader that acknowledges nothing costs no time', { skip: !linux && 'time is read from /proc' }, async t => {
   const server = await TestServer.start(t)
