@@ -1,11 +1,9 @@
 /** A reader that stops reading costs the server no memory and others no time, and gets everything once it reads on. */
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import type { Script } from '../bench/wire/script.ts'
+import { INSPECTABLE, liveMiB } from './support/memory.ts'
 import { entryOf, type Person, TestServer } from './support/server.ts'
-
-const rssMiB = (pid: number) => Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
 
 /** Few large ones at once: what others wait for is then not the sender's own queue. */
 async function send(sender: Script, count: number, text: (i: number) => string): Promise<void> {
@@ -43,14 +41,12 @@ const WORKLOADS = [
   { name: '50,000 texts of 200 bytes', count: 50_000, bytes: 200 },
   { name: '2,000 of 64 KiB', count: 2_000, bytes: 64 * 1024 - 16 },
 ]
-const linux = process.platform === 'linux'
 
 for (const { name, count, bytes } of WORKLOADS) {
   test(`a reader that stops reading while ${name} arrive`, {
     timeout: 180_000,
-    skip: !linux && 'memory is read from /proc',
   }, async t => {
-    const server = await TestServer.start(t, { IM_FSYNC: 'off' })
+    const server = await TestServer.start(t, { IM_FSYNC: 'off', ...INSPECTABLE })
     const { alice, bob, carol, dave } = await server.people('alice', 'bob', 'carol', 'dave')
     const connect = async (person: Person) => {
       const script = await person.connect(5)
@@ -72,13 +68,13 @@ for (const { name, count, bytes } of WORKLOADS) {
       await Promise.all([send(sender, count, text), read])
       before = await alone.stop()
     }
-    const rss = rssMiB(server.pid)
+    const held = await liveMiB(server)
 
     stalled.wire.stopReading()
     const beside = others(from, to)
     await send(sender, count, text)
     const during = await beside.stop()
-    const grown = rssMiB(server.pid) - rss
+    const grown = (await liveMiB(server)) - held
 
     stalled.wire.readOn()
     for (let i = 0; i < count; i++)

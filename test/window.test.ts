@@ -1,8 +1,8 @@
 /** The window: never more unacknowledged than it holds, whatever waits. */
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import type { Script } from '../bench/wire/script.ts'
+import { INSPECTABLE, liveMiB } from './support/memory.ts'
 import { entryOf, type Person, TestServer } from './support/server.ts'
 
 const CONVERSATIONS = Number(process.env.CONVS ?? 1_500)
@@ -23,16 +23,12 @@ async function fill(alice: Person, groups: string[], messages: number): Promise<
   await sender.disconnect()
 }
 
-function rssKiB(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
-}
-
 for (const version of [4, 5] as const) {
   const limit = version === 5 ? 10 : 100
   test(`1,500 conversations with 100 waiting messages each come through a window of ${limit} (${version})`, {
     timeout: 300_000,
   }, async t => {
-    const server = await TestServer.start(t, { IM_FSYNC: 'off' })
+    const server = await TestServer.start(t, { IM_FSYNC: 'off', ...INSPECTABLE })
     const { alice, bob } = await server.people('alice', 'bob')
     const options = version === 5 ? { properties: { receiveMaximum: 10, sessionExpiryInterval: 3600 } } : {}
     const groups = Array.from({ length: CONVERSATIONS }, (_, i) => `g${i}`)
@@ -43,14 +39,16 @@ for (const version of [4, 5] as const) {
     await away.disconnect()
     await fill(alice, groups, MESSAGES)
 
-    const before = rssKiB(server.pid)
+    const before = await liveMiB(server)
     const stubborn = await bob.connect(version, options)
     stubborn.wire.acknowledges = false
     const first = await take(stubborn, limit - shareOf(limit))
     await stubborn.ping()
     assert.ok(stubborn.untaken('publish').length <= shareOf(limit), 'more than the window is unacknowledged')
     assert.equal(new Set(first.map(({ id }) => id)).size, first.length, 'a packet id was given twice')
-    if (process.platform === 'linux') t.diagnostic(`the session took ${rssKiB(server.pid) - before} KiB`)
+    const held = (await liveMiB(server)) - before
+    t.diagnostic(`the session holds ${(held * 1024).toFixed(0)} KiB`)
+    assert.ok(held < 1, `the session holds ${held.toFixed(2)} MiB`)
     await stubborn.cut()
 
     const heard = new Map<string, number>()
