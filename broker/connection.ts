@@ -31,7 +31,7 @@ interface Needs {
   observer: BrokerObserver
 }
 
-/** Control packets that wait for their turn. */
+/** When more control packets wait for their turn, no further ones are read. */
 const MAX_CONTROL = 100
 
 export class Connection implements Outlet {
@@ -65,7 +65,10 @@ export class Connection implements Outlet {
     this.#control = new Promise(resolve => {
       this.#begin = resolve
     })
-    this.client.conn.on('drain', () => this.session.pump.drained())
+    this.client.conn.on('drain', () => {
+      this.session.pump.drained()
+      this.client.reading.goOn('answers')
+    })
   }
 
   get version(): number {
@@ -90,8 +93,11 @@ export class Connection implements Outlet {
   }
   writeRaw(bytes: Buffer): void {
     if (!this.open) return
+    this.#written += bytes.length
     cork(this.client.conn)
     this.client.conn.write(bytes)
+    // Who does not read the answers is asked for no more questions.
+    if (!this.writable) this.client.reading.hold('answers')
   }
 
   // ---- what the client sends ----
@@ -104,10 +110,7 @@ export class Connection implements Outlet {
 
   /** One SUBSCRIBE or UNSUBSCRIBE at a time, in order. A fault ends the connection. */
   control(work: () => Promise<void>): void {
-    if (++this.#controls > MAX_CONTROL) {
-      this.end('too-many-requests')
-      return
-    }
+    if (++this.#controls > MAX_CONTROL) this.client.reading.hold('control')
     this.#control = this.#control.then(async () => {
       try {
         if (this.open) await work()
@@ -116,7 +119,7 @@ export class Connection implements Outlet {
         if (fault.code === 'internal') this.#needs.observer.failed('control', fault.cause)
         this.end(fault.code)
       } finally {
-        this.#controls--
+        if (--this.#controls === 0) this.client.reading.goOn('control')
       }
     })
   }

@@ -17,7 +17,8 @@ export interface Arrival {
   held: InboundPacket[]
 }
 
-const MAX_HELD = 100
+/** As many as Aedes holds of other packets. */
+const MAX_HELD = 1_000
 /** Longer than any topic that exists. */
 const MAX_TOPIC = 180
 const OURS: ReadonlySet<string> = new Set(['subscribe', 'unsubscribe', 'puback'])

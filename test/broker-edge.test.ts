@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { publishPacket } from '../bench/wire/packets.ts'
+import { connectPacket, publishPacket, subscribePacket } from '../bench/wire/packets.ts'
+import { Script } from '../bench/wire/script.ts'
 import { entryOf, TestServer } from './support/server.ts'
 
 /** CPU time that the process has used, in milliseconds. */
@@ -10,6 +11,7 @@ function cpuMs(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
   return (Number(fields[11]) + Number(fields[12])) * 10
 }
+const rssMiB = (pid: number) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
 const linux = process.platform === 'linux'
 
 test('who publishes past the rate is read more slowly, and everything is acknowledged', async t => {
@@ -43,4 +45,53 @@ test('a reader that acknowledges nothing costs no time', { skip: !linux && 'time
   assert.ok(used < 300, `${used} ms of CPU in a second of silence`)
   for (const { id } of got) silent.ack('puback', id)
   assert.deepEqual([entryOf(await silent.next('publish')).seq, entryOf(await silent.next('publish')).seq], [5, 6])
+})
+
+test('refusals that nobody reads are not gathered', { skip: !linux && 'memory is read from /proc' }, async t => {
+  const server = await TestServer.start(t)
+  const { alice } = await server.people('alice')
+  const publishes = Buffer.concat(
+    Array.from({ length: 2_000 }, (_, i) => publishPacket(5, { topic: 'x', payload: '', qos: 1, id: i + 1 })),
+  )
+  const subscribes = Buffer.concat(Array.from({ length: 50 }, (_, i) => subscribePacket(5, i + 1, [{ filter: 'x' }])))
+  for (const [bytes, times] of [
+    [publishes, 600],
+    [subscribes, 12_000],
+  ] as const) {
+    const script = await alice.connect(5, { clientId: `deaf-${times}` })
+    script.wire.stopReading()
+    const before = rssMiB(server.pid)
+    let sent = 0
+    for (let quiet = 0; sent < times && quiet < 20; ) {
+      if (script.wire.stream.writableLength < 1_000_000) {
+        script.send(bytes)
+        sent++
+        quiet = 0
+        if (sent % 10 === 0) await new Promise(resolve => setImmediate(resolve))
+      } else {
+        quiet++
+        await new Promise(resolve => setTimeout(resolve, 50))
+      }
+    }
+    const grown = rssMiB(server.pid) - before
+    assert.ok(sent < times, `all of ${times} were read; ${grown} MiB`)
+    assert.ok(grown < 150, `${grown} MiB`)
+    script.wire.readOn()
+    await script.ping()
+    script.wire.destroy()
+  }
+})
+
+test('subscriptions may be pipelined, a packet each', async t => {
+  const server = await TestServer.start(t)
+  const { alice } = await server.people('alice')
+  const script = await alice.connect(5)
+  const ids = Array.from({ length: 400 }, (_, i) => i + 1)
+  for (const id of ids) script.wire.write(subscribePacket(5, id, [{ filter: alice.inbox }]))
+  for (const id of ids) assert.equal((await script.next('suback')).id, id)
+  const early = new Script({ port: server.ports.mqtt }, 5)
+  early.wire.write(connectPacket(5, { clientId: 'early', username: 'alice', password: alice.key }))
+  for (const id of ids) early.wire.write(subscribePacket(5, id, [{ filter: alice.inbox }]))
+  early.wire.flush()
+  for (const id of ids) assert.equal((await early.next('suback')).id, id)
 })
