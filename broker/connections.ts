@@ -6,10 +6,20 @@ import { matchTopic, topic } from '../protocol/topics.ts'
 import type { Connection } from './connection.ts'
 import type { BrokerGauges } from './observer.ts'
 
+/** A place of a member that is taken before the connection is there: what is decided about it meanwhile is not missed. */
+export interface Place {
+  readonly app: AppId
+  readonly member: Member
+  readonly grant: string
+  /** Why the connection may not stay. */
+  ended?: FaultCode
+}
+
 export class ConnectionTable implements Connections {
   readonly #memberships: Pick<Memberships, 'get'>
   readonly #bySession = new Map<string, Connection>()
   readonly #byMember = new Map<string, Set<Connection>>()
+  readonly #places = new Map<string, Set<Place>>()
 
   constructor(memberships: Pick<Memberships, 'get'>) {
     this.#memberships = memberships
@@ -24,8 +34,23 @@ export class ConnectionTable implements Connections {
   ofSession(key: string): Connection | undefined {
     return this.#bySession.get(key)
   }
+  /** Connections of a member, those that are coming in included. */
   countOf(app: AppId, member: Member): number {
-    return this.#byMember.get(`${app}/${member}`)?.size ?? 0
+    const name = `${app}/${member}`
+    return (this.#byMember.get(name)?.size ?? 0) + (this.#places.get(name)?.size ?? 0)
+  }
+
+  take({ app, member, grant }: Place): Place {
+    const place: Place = { app, member, grant }
+    const all = this.#places.get(`${app}/${member}`)
+    if (all) all.add(place)
+    else this.#places.set(`${app}/${member}`, new Set([place]))
+    return place
+  }
+  giveBack(place: Place): void {
+    const name = `${place.app}/${place.member}`
+    const all = this.#places.get(name)
+    if (all?.delete(place) && all.size === 0) this.#places.delete(name)
   }
 
   add(connection: Connection): void {
@@ -98,6 +123,9 @@ export class ConnectionTable implements Connections {
   }
 
   end(app: AppId, member: Member, code: FaultCode, grant?: string): void {
+    for (const place of this.#places.get(`${app}/${member}`) ?? []) {
+      if (grant === undefined || place.grant === grant) place.ended = code
+    }
     for (const connection of [...(this.#byMember.get(`${app}/${member}`) ?? [])]) {
       if (grant === undefined || connection.caller.grant === grant) connection.end(code)
     }

@@ -65,21 +65,21 @@ export class Entrance {
     if (Buffer.byteLength(clientId) > MAX_CLIENT_ID_BYTES || /[\0\ufffd]/.test(clientId))
       throw new Fault('identifier-rejected')
     const caller = (await gatekeeper.connect(packet.username, packet.password.toString(), address)) as Known
-    const will = await this.#willOf(packet, caller)
     const id = { app: caller.app, member: caller.member, clientId }
     const key = sessionKey(id)
-    return this.#inTurn(key, async () => {
-      const before = table.ofSession(key)
-      if (!before && table.countOf(id.app, id.member) >= options.connectionsPerUser)
-        throw new Fault('too-many-connections')
-      if (client.closed) throw new Fault('shutting-down')
-      if (before) await this.#takeOver(before)
-      const connection = await this.#enter(client, packet, id, caller, will)
-      // Asked once more, now that a revocation finds the connection: one that came in between missed it.
-      const still = gatekeeper.connect(packet.username as string, String(packet.password), address)
-      still.catch(() => connection.end('token-revoked'))
+    const goesOn = table.ofSession(key) !== undefined || this.#turns.has(key)
+    if (!goesOn && table.countOf(id.app, id.member) >= options.connectionsPerUser)
+      throw new Fault('too-many-connections')
+    const place = table.take(caller)
+    try {
+      const will = await this.#willOf(packet, caller)
+      const connection = await this.#inTurn(key, () => this.#enter(client, packet, id, caller, will))
+      // Revoked while it came in.
+      if (place.ended) connection.end(place.ended)
       return connection
-    })
+    } finally {
+      table.giveBack(place)
+    }
   }
 
   async #inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {
@@ -107,6 +107,9 @@ export class Entrance {
     will: StoredWill | undefined,
   ): Promise<Connection> {
     const { store, table, run, records, scheduler } = this.#needs
+    const before = table.ofSession(sessionKey(id))
+    if (client.closed) throw new Fault('shutting-down')
+    if (before) await this.#takeOver(before)
     const expirySeconds = this.#expiryOf(packet)
     const opened = await store.open(id, {
       clean: packet.clean ?? true,

@@ -82,6 +82,21 @@ test('refusals that nobody reads are not gathered', { skip: !linux && 'memory is
   }
 })
 
+test('connections of a user are bounded also when they come at once', async t => {
+  const server = await TestServer.start(t, { IM_CONNECTIONS_PER_USER: '5' })
+  const { alice } = await server.people('alice')
+  const all = await Promise.allSettled(Array.from({ length: 30 }, (_, i) => alice.connect(5, { clientId: `c${i}` })))
+  const accepted = all.flatMap(result => (result.status === 'fulfilled' ? [result.value] : []))
+  const refused = all.flatMap(result =>
+    result.status === 'rejected' ? [(result.reason as { code: number }).code] : [],
+  )
+  assert.equal(accepted.length, 5)
+  assert.deepEqual(new Set(refused), new Set([0x97]))
+  // Whoever is in may connect again.
+  const again = all.findIndex(({ status }) => status === 'fulfilled')
+  await (await alice.connect(5, { clientId: `c${again}` })).ping()
+})
+
 test('subscriptions may be pipelined, a packet each', async t => {
   const server = await TestServer.start(t)
   const { alice } = await server.people('alice')
