@@ -144,6 +144,8 @@ class MqttBroker implements Broker {
       connection => {
         cancel()
         arrival.connection = connection
+        // It holds the bytes that it was read from.
+        arrival.packet = undefined
         // To Aedes a client is its session: two users with the same client id never meet.
         client.id = connection.session.key
         client._assignedClientId = arrival.assignedId

@@ -9,7 +9,7 @@ import { type SubscribeNeeds, subscribe, unsubscribe } from './subscribe.ts'
 /** A stream that has come in, and what it has become so far. */
 export interface Arrival {
   address: string
-  packet?: ConnectPacket
+  packet?: ConnectPacket | undefined
   connection?: Connection
   /** Given by the server to a client that named itself nothing. */
   assignedId?: string
