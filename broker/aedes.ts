@@ -18,7 +18,12 @@ export interface InboundPacket {
   cmd: string
   length: number
   messageId?: number
+  qos?: number
   topic?: string
+  properties?: Readonly<Record<string, unknown>>
+  will?: { properties?: Readonly<Record<string, unknown>> }
+  subscriptions?: unknown[]
+  unsubscriptions?: unknown[]
 }
 
 /** A client of Aedes, as far as we touch it. */
@@ -117,9 +122,17 @@ export class Reading {
   readonly #holds = new Set<string>()
   #missed = 0
 
-  constructor(client: AedesClient) {
+  constructor(client: AedesClient, failed: (error: unknown) => void) {
     const next = client._nextBatch
-    this.#next = next
+    this.#next = error => {
+      try {
+        next(error)
+      } catch (thrown) {
+        // In the parser or in Aedes: it costs this client its connection, and not everybody theirs.
+        failed(thrown)
+        client.conn.destroy()
+      }
+    }
     client._nextBatch = error => this.#turn(error)
     client.conn.removeListener('readable', next)
     client.conn.on('readable', () => this.#turn())
@@ -145,13 +158,13 @@ export class Reading {
 }
 
 /** Takes a connection; until its CONNECT is accepted it may send little. */
-export function attach(broker: AedesBroker, stream: Duplex): AedesClient {
+export function attach(broker: AedesBroker, stream: Duplex, failed: (error: unknown) => void): AedesClient {
   const client = broker.handle(stream)
   // Aedes reads the limit through the client's broker: this view differs in that one value, and `accepted` drops it.
   client.broker = Object.create(broker, { maximumPacketSize: { value: MAX_CONNECT_BYTES } }) as AedesBroker
   client.subscriptions = Object.create(null)
   client.duplicates = new Proxy({}, { get: () => 0, set: () => true })
-  client.reading = new Reading(client)
+  client.reading = new Reading(client, failed)
   return client
 }
 

@@ -81,7 +81,7 @@ class MqttBroker implements Broker {
       stream.destroy()
       return
     }
-    const client = attach(this.#aedes, stream)
+    const client = attach(this.#aedes, stream, error => this.#needs.observer.failed('read', error))
     const arrival: Arrival = { address, held: [] }
     this.#arrivals.set(client, arrival)
     tap(client, arrival, this.#needs)

@@ -12,6 +12,7 @@ import type { Delivery } from './delivery.ts'
 import { Ingress } from './ingress.ts'
 import type { BrokerObserver } from './observer.ts'
 import { Origins } from './origins.ts'
+import { breaksRule } from './rules.ts'
 import { Session } from './session.ts'
 import { type Opened, type SessionId, type SessionStore, type StoredWill, sessionKey } from './sessions.ts'
 
@@ -60,6 +61,7 @@ export class Entrance {
   /** @throws Fault: the CONNECT is refused with its code. */
   async admit(client: AedesClient, packet: ConnectPacket, address: string): Promise<Connection> {
     const { gatekeeper, options, table } = this.#needs
+    if (breaksRule(packet)) throw new Fault('protocol-error')
     if (packet.username === undefined || packet.password === undefined) throw new Fault('not-signed-in')
     const { clientId } = packet
     if (Buffer.byteLength(clientId) > MAX_CLIENT_ID_BYTES || /[\0\ufffd]/.test(clientId))

@@ -4,6 +4,7 @@
  */
 import type { AedesClient, ConnectPacket, InboundPacket, SubscribePacket, UnsubscribePacket } from './aedes.ts'
 import type { Connection } from './connection.ts'
+import { breaksRule } from './rules.ts'
 import { type SubscribeNeeds, subscribe, unsubscribe } from './subscribe.ts'
 
 /** A stream that has come in, and what it has become so far. */
@@ -22,6 +23,8 @@ const MAX_HELD = 1_000
 /** Longer than any topic that exists. */
 const MAX_TOPIC = 180
 const OURS: ReadonlySet<string> = new Set(['subscribe', 'unsubscribe', 'puback'])
+/** What no client sends once it is connected; there is no authentication beside CONNECT's [MQTT-3.1.0-2]. */
+const NOT_NOW: ReadonlySet<string> = new Set(['connect', 'auth', 'connack', 'suback', 'unsuback', 'pingresp'])
 
 export function tap(client: AedesClient, arrival: Arrival, needs: SubscribeNeeds): void {
   const parser = client._parser
@@ -30,7 +33,7 @@ export function tap(client: AedesClient, arrival: Arrival, needs: SubscribeNeeds
   parser.removeAllListeners('packet')
   parser.on('packet', (packet: InboundPacket) => {
     const { connection } = arrival
-    if (packet.cmd === 'disconnect' && connection) connection.saidGoodbye = true
+    if (packet.cmd === 'disconnect' && connection && !breaksRule(packet)) connection.saidGoodbye = true
     if (connection ? !takes(connection, packet, needs) : !holds(client, arrival, packet)) enqueue.call(parser, packet)
   })
 }
@@ -41,6 +44,11 @@ export function release(arrival: Arrival, connection: Connection, needs: Subscri
 }
 
 function holds(client: AedesClient, { held }: Arrival, packet: InboundPacket): boolean {
+  if (packet.cmd === 'connect') return false
+  if (breaksRule(packet)) {
+    client.conn.destroy()
+    return true
+  }
   if (!client.connecting || !OURS.has(packet.cmd)) return false
   if (held.length >= MAX_HELD) client.conn.destroy()
   else held.push(packet)
@@ -51,6 +59,10 @@ function takes(connection: Connection, packet: InboundPacket, needs: SubscribeNe
   const { client } = connection
   // Too large: Aedes refuses it.
   if (packet.length > client.broker.maximumPacketSize) return false
+  if (NOT_NOW.has(packet.cmd) || breaksRule(packet)) {
+    connection.end('protocol-error')
+    return true
+  }
   switch (packet.cmd) {
     case 'puback':
       if (connection.open) connection.session.pump.acked(packet.messageId ?? 0)

@@ -52,6 +52,7 @@ export const FAULTS = {
   'too-many-keys': { http: 409, puback: 0x97, final: true, says: 'The account has as many keys as it may have.' },
   'too-many-connections': { http: 429, connack: 3, connack5: 0x97, disconnect: 0x97, final: false, says: 'There are more connections than the limit.' },
   'too-many-requests': { http: 429, connack: 3, connack5: 0x9f, puback: 0x97, suback: 0x97, disconnect: 0x96, final: false, says: 'Too many attempts; wait as long as Retry-After says.' },
+  'protocol-error': { http: 400, connack: 5, connack5: 0x82, disconnect: 0x82, final: true, says: 'The packet breaks a rule of MQTT.' },
   'session-taken-over': { http: 409, disconnect: 0x8e, final: true, says: 'The same client id connected elsewhere.' },
   'reader-stalled': { http: 408, disconnect: 0x98, final: true, says: 'The connection took no byte for too long.' },
   'storage-full': { http: 507, connack: 3, connack5: 0x97, disconnect: 0x97, final: false, says: 'The disk is nearly full; nothing is accepted until there is room.' },

@@ -2,10 +2,13 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { connectPacket, publishPacket, subscribePacket } from '../bench/wire/packets.ts'
+import { connectPacket, packet, publishPacket, subscribePacket } from '../bench/wire/packets.ts'
+import { encodeProperties } from '../bench/wire/properties.ts'
 import { Script } from '../bench/wire/script.ts'
 import { entryOf, TestServer } from './support/server.ts'
 
+const two = (value: number) => Buffer.from([value >> 8, value & 255])
+const counted = (text: string) => Buffer.concat([two(Buffer.byteLength(text)), Buffer.from(text)])
 /** CPU time that the process has used, in milliseconds. */
 function cpuMs(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
@@ -109,4 +112,56 @@ test('subscriptions may be pipelined, a packet each', async t => {
   for (const id of ids) early.wire.write(subscribePacket(5, id, [{ filter: alice.inbox }]))
   early.wire.flush()
   for (const id of ids) assert.equal((await early.next('suback')).id, id)
+})
+
+test('a packet that breaks a rule of MQTT ends the connection with 0x82', async t => {
+  const server = await TestServer.start(t)
+  const { alice } = await server.people('alice')
+  const alias = Buffer.from([0x23, 0, 1])
+  // A length that leads past the end of the packet.
+  const cut = Buffer.from([8, 0xff, 0xff])
+  const id = (value: number) => Buffer.from([0x0b, value])
+  const publish = (...properties: Buffer[]) => {
+    const all = Buffer.concat(properties)
+    return packet('publish', 2, counted('im/u/alice/send'), two(7), Buffer.from([all.length]), all, Buffer.from('x'))
+  }
+  const subscribe = (packetId: number, ...properties: Buffer[]) => {
+    const all = Buffer.concat(properties)
+    const filter = Buffer.concat([counted(alice.inbox), Buffer.from([1])])
+    return packet('subscribe', 2, two(packetId), Buffer.from([all.length]), all, filter)
+  }
+  const broken: [string, Buffer][] = [
+    ['a property that is cut off', publish(cut)],
+    ['a property twice', publish(alias, alias)],
+    ['a subscription identifier in a PUBLISH', publish(id(1))],
+    ['a packet id of 0', publishPacket(5, { topic: 'im/u/alice/send', payload: 'x', qos: 1, id: 0 })],
+    ['no packet id', packet('publish', 2, counted('im/u/alice/send'))],
+    ['a SUBSCRIBE with a packet id of 0', subscribe(0)],
+    ['a subscription identifier of 0', subscribe(1, id(0))],
+    ['two subscription identifiers', subscribe(1, id(1), id(2))],
+    ['a SUBSCRIBE without filters', packet('subscribe', 2, two(1), Buffer.from([0]))],
+    ['an UNSUBSCRIBE without filters', packet('unsubscribe', 2, two(1), Buffer.from([0]))],
+    ['a second CONNECT', connectPacket(5, { clientId: 'x', username: 'alice', password: alice.key })],
+    ['AUTH', packet('auth', 0, Buffer.from([0x18, 0]))],
+  ]
+  for (const [name, bytes] of broken) {
+    const script = await alice.connect(5)
+    script.send(bytes)
+    assert.equal((await script.next('disconnect')).code, 0x82, name)
+    await script.closed
+  }
+  const session = Buffer.from([0x11, 0, 0, 0, 9])
+  const refused: [string, Buffer][] = [
+    ['a property twice in CONNECT', Buffer.concat([session, session])],
+    ['a Maximum Packet Size of 0', encodeProperties({ maximumPacketSize: 0 }).subarray(1)],
+    ['a Receive Maximum of 0', encodeProperties({ receiveMaximum: 0 }).subarray(1)],
+  ]
+  for (const [name, properties] of refused) {
+    const script = new Script({ port: server.ports.mqtt }, 5)
+    const head = Buffer.concat([counted('MQTT'), Buffer.from([5, 0xc2, 0, 0, properties.length]), properties])
+    script.send(packet('connect', 0, head, counted('y'), counted('alice'), counted(alice.key)))
+    assert.equal((await script.next('connack')).code, 0x82, name)
+    await script.closed
+  }
+  assert.deepEqual(await alice.history('n:alice'), [])
 })
