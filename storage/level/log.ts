@@ -14,6 +14,7 @@ import { Fault } from '../../protocol/faults.ts'
 import type { EpochMs, Seq } from '../../protocol/ids.ts'
 import type { StorageObserver } from '../open.ts'
 import { Append, type Appending } from './append.ts'
+import { Blocks } from './blocks.ts'
 import type { Committer, Participant } from './committer.ts'
 import type { DiskGuard } from './disk.ts'
 import type { Engine } from './engine.ts'
@@ -34,6 +35,8 @@ interface Needs {
   random: Random
   observer: Partial<StorageObserver>
 }
+/** Who reads so much at once pages through history; a pump takes what its window has room for. */
+const PAGE_BYTES = 1024 * 1024
 type Listener = (conversation: ConversationKey, entry: StoredEntry) => void
 
 export class LevelLog implements MessageLog, Appending, Participant {
@@ -47,10 +50,12 @@ export class LevelLog implements MessageLog, Appending, Participant {
   /** Last positions that followers were told of, where a write failed that may be on disk all the same. */
   readonly #untold = new Map<ConversationKey, Seq | 0>()
   readonly #forgetting: Forgetting
+  readonly #blocks: Blocks
 
   constructor(needs: Needs) {
     this.#needs = needs
     this.ulid = ulids(needs.random)
+    this.#blocks = new Blocks(needs.engine)
     this.#forgetting = new Forgetting({ log: this, ...needs })
     needs.committer.participants.push(this)
   }
@@ -76,7 +81,9 @@ export class LevelLog implements MessageLog, Appending, Participant {
     if (from > to) return []
     const hot = this.#needs.hot.range(conversation, from, to)
     if (hot) return cut(reverse ? hot.reverse() : hot, maxBytes)
-    const entries = await readStored(this.#needs.engine, conversation, { from, to, reverse, maxBytes })
+    const span = { from, to, reverse, maxBytes }
+    if (maxBytes >= PAGE_BYTES) return this.#blocks.read(conversation, span, tail.seq)
+    const entries = await readStored(this.#needs.engine, conversation, span)
     // An append since may have taken one of them back.
     if (known && known === this.#needs.hot.tail(conversation))
       this.#needs.hot.offer(conversation, reverse ? entries.toReversed() : entries, known)
@@ -158,7 +165,10 @@ export class LevelLog implements MessageLog, Appending, Participant {
 
   stored(conversation: ConversationKey, entry: StoredEntry, tombstone: StoredEntry | undefined): void {
     this.#needs.hot.push(conversation, entry)
-    if (tombstone) this.#needs.hot.replace(conversation, tombstone)
+    if (tombstone) {
+      this.#needs.hot.replace(conversation, tombstone)
+      this.#blocks.retracted(conversation, tombstone.seq)
+    }
     this.#tell(conversation, entry)
     this.#forgetting.appended(conversation, entry.seq)
   }
@@ -198,6 +208,7 @@ export class LevelLog implements MessageLog, Appending, Participant {
     this.#moved.clear()
     this.#began.clear()
     this.#needs.hot.clear()
+    this.#blocks.clear()
   }
   async recovered(): Promise<void> {
     for (const [conversation, told] of this.#untold) {
