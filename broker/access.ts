@@ -4,10 +4,13 @@ import type { Memberships } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
 import { DeviceId, GroupId, ofDevice, ofGroup } from '../protocol/ids.ts'
 import { hasWildcard, isFilter, matchTopic, rowsTaken, TOPICS, type TopicMatch } from '../protocol/topics.ts'
+import { replyTopic } from './answers.ts'
 
 /** MQTT 5 has codes of its own for these two. */
 const TOPIC_FILTER_INVALID = 0x8f
 const SHARED_NOT_SUPPORTED = 0x9e
+/** Longer than any topic that exists, response topics included. Filters are kept with the session. */
+const MAX_FILTER = 256
 
 export interface Refusal {
   /** SUBACK code of MQTT 5; 3.1.1 has 0x80 for all. */
@@ -21,10 +24,12 @@ export async function grant(
   caller: Known,
   memberships: Pick<Memberships, 'get'>,
 ): Promise<0 | 1 | Refusal> {
-  if (!isFilter(filter)) return { suback: TOPIC_FILTER_INVALID }
+  if (filter.length > MAX_FILTER || !isFilter(filter)) return { suback: TOPIC_FILTER_INVALID }
   if (filter.startsWith('$share/')) return { suback: SHARED_NOT_SUPPORTED }
   const granted = qos > 0 ? 1 : 0
   if (hasWildcard(filter)) return rowsTaken(filter, caller.app).length > 0 ? granted : refusal('no-such-topic')
+  // Where MQTT 5 clients want the answers to their calls.
+  if (filter.startsWith(`${replyTopic(caller)}/`)) return granted
   const match = matchTopic(filter)
   if (!match || TOPICS[match.row].from !== 'server' || match.app !== caller.app) return refusal('no-such-topic')
   if (!(await mayRead(match.row, match.subject, caller, memberships))) return refusal('not-allowed')

@@ -165,3 +165,25 @@ test('a packet that breaks a rule of MQTT ends the connection with 0x82', async 
   }
   assert.deepEqual(await alice.history('n:alice'), [])
 })
+
+test('a filter longer than any topic is refused, and MQTT 5 answers may come below the reply topic', async t => {
+  const server = await TestServer.start(t)
+  const { alice } = await server.people('alice', 'bob')
+  const script = await alice.connect(5)
+  const below = 'im/u/alice/reply/7f3a'
+  assert.deepEqual(
+    await script.subscribe([
+      { filter: `im/g/${'x'.repeat(5_000)}/+` },
+      { filter: below },
+      { filter: 'im/u/bob/reply/7f3a' },
+      { filter: 'im/u/alice/inbox/7f3a' },
+    ]),
+    [0x8f, 1, 0x87, 0x87],
+  )
+  const properties = { responseTopic: below, correlationData: Buffer.from('abc') }
+  await script.publish({ topic: 'im/call/getMe', payload: '', qos: 1, properties })
+  const answer = await script.next('publish')
+  assert.equal(answer.topic, below)
+  assert.equal(answer.properties.correlationData?.toString(), 'abc')
+  assert.equal(JSON.parse(answer.payload.toString()).result.user, 'alice')
+})
