@@ -1,6 +1,6 @@
 /** The MQTT side: connections come in as streams, and become callers of the rules and readers of the log. */
 import type { Duplex } from 'node:stream'
-import type { Connections, Random, RetainedValues } from '../core/ports.ts'
+import type { Connections, RetainedValues } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
 import { type AedesBroker, type AedesClient, accepted, attach, type Hooks, openAedes } from './aedes.ts'
 import { replyTopic } from './answers.ts'
@@ -20,7 +20,6 @@ export { readProxyHeader } from './proxy.ts'
 export type BrokerOptions = EntranceOptions
 export interface BrokerNeeds extends Omit<EntranceNeeds, 'table' | 'delivery' | 'store' | 'closed'> {
   retained: RetainedValues
-  random: Random
 }
 
 export interface Broker {

@@ -1,6 +1,6 @@
 /** CONNECT: who it is, which session it goes on with, and what becomes of that session's connection before. */
 import type { Known } from '../core/caller.ts'
-import type { DeliveryMarks, Gatekeeper, Memberships, MessageLog, Records, Scheduler } from '../core/ports.ts'
+import type { DeliveryMarks, Gatekeeper, Memberships, MessageLog, Random, Records, Scheduler } from '../core/ports.ts'
 import type { Run } from '../core/run.ts'
 import { Fault } from '../protocol/faults.ts'
 import { matchTopic, TOPICS } from '../protocol/topics.ts'
@@ -15,6 +15,7 @@ import { Origins } from './origins.ts'
 import { breaksRule } from './rules.ts'
 import { Session } from './session.ts'
 import { type Opened, type SessionId, type SessionStore, type StoredWill, sessionKey } from './sessions.ts'
+import { tellLeftWill } from './wills.ts'
 
 export interface EntranceOptions extends ConnectionLimits {
   windowMessages: number
@@ -31,6 +32,7 @@ export interface EntranceNeeds {
   log: MessageLog
   records: Records
   scheduler: Scheduler
+  random: Random
   observer: BrokerObserver
   options: EntranceOptions
   table: ConnectionTable
@@ -113,12 +115,8 @@ export class Entrance {
     if (client.closed) throw new Fault('shutting-down')
     if (before) await this.#takeOver(before)
     const expirySeconds = this.#expiryOf(packet)
-    const opened = await store.open(id, {
-      clean: packet.clean ?? true,
-      expirySeconds,
-      grant: caller.grant,
-      ...(will && { will }),
-    })
+    const wish = { clean: packet.clean ?? true, expirySeconds, grant: caller.grant, ...(will && { will }) }
+    const opened = await store.open(id, wish, row => tellLeftWill(run, row))
     const connection = new Connection({
       client,
       caller,
@@ -171,6 +169,7 @@ export class Entrance {
     if (!(await grantsWill(match, caller, this.#needs.memberships))) throw new Fault('not-allowed')
     const delaySeconds = protocolVersion === 5 ? (will.properties?.willDelayInterval ?? 0) : 0
     const payload = Buffer.from(will.payload as unknown as Uint8Array).toString('base64')
-    return { topic: will.topic, payload, qos: will.qos ?? 0, delayMs: delaySeconds * 1000 }
+    const id = Buffer.from(this.#needs.random.bytes(12)).toString('hex')
+    return { id, topic: will.topic, payload, qos: will.qos ?? 0, delayMs: delaySeconds * 1000 }
   }
 }

@@ -6,6 +6,7 @@
 import {
   type Change,
   check,
+  type Found,
   put,
   type Records,
   type RowKey,
@@ -27,6 +28,8 @@ export interface SessionId {
 export const sessionKey = ({ app, member, clientId }: SessionId) => `${app}/${member}/${clientId}`
 
 export interface StoredWill {
+  /** Its clientMessageId where it names none: told twice around a crash it is one message, and no other will is taken for it. */
+  id: string
   topic: string
   /** Base64. */
   payload: string
@@ -97,17 +100,24 @@ export class SessionStore {
     this.#scheduler = scheduler
   }
 
-  /** Mints the next epoch by compare-and-put on the head: of two owners one gets it. */
+  /**
+   * Mints the next epoch by compare-and-put on the head: of two owners one gets it. `ends` hears of a session that is
+   * over with this, before it is.
+   */
   async open(
     id: SessionId,
     wish: { clean: boolean; expirySeconds: number; will?: StoredWill; grant: string },
+    ends: (row: SessionRow) => Promise<void> = async () => {},
   ): Promise<Opened> {
     for (;;) {
       const found = await this.#records.get(SESSIONS, partitionOf(id), id.clientId)
       const alive = found && (found.row.expiresAt === undefined || found.row.expiresAt > this.#scheduler.now())
       const resumed = alive === true && !wish.clean && found.row.expirySeconds > 0
       // What it published stays: also a clean start may repeat it.
-      if (found && !resumed) await this.#purge(CURSORS, sessionKey(id))
+      if (found && !resumed) {
+        await ends(found.row)
+        await this.#purge(CURSORS, sessionKey(id))
+      }
       const row: SessionRow = {
         v: 1,
         ...id,
@@ -171,9 +181,10 @@ export class SessionStore {
   async recover(graceMs: number): Promise<void> {
     for (;;) {
       const page = await this.#records.scan(SESSIONS, 'connected', { index: 'connected', limit: PAGE })
-      for (const { row, version } of page) {
-        await this.#records.write([put(SESSIONS, partitionOf(row), row.clientId, this.#ended(row, graceMs), version)])
-      }
+      const changes = page.map(({ row, version }) =>
+        put(SESSIONS, partitionOf(row), row.clientId, this.#ended(row, graceMs), version),
+      )
+      if (changes.length > 0) await this.#records.write(changes)
       if (page.length < PAGE) return
     }
   }
@@ -185,15 +196,15 @@ export class SessionStore {
     return { ...row, willAt, expiresAt: Math.max(expiresAt, willAt + WILL_KEPT_MS) }
   }
 
-  /** Wills whose delay is over; each is handed out once it is no longer stored. */
-  async *dueWills(): AsyncGenerator<SessionRow> {
+  /** Sessions whose will is due. */
+  async dueWills(): Promise<Found<SessionRow>[]> {
     const page = await this.#records.scan(SESSIONS, 'wills', { index: 'wills', limit: PAGE })
-    for (const { row, version } of page) {
-      if ((row.willAt as number) > this.#scheduler.now()) return
-      const { will: _will, willAt: _willAt, ...rest } = row
-      yield row
-      await this.#records.write([put(SESSIONS, partitionOf(row), row.clientId, rest, version)]).catch(ignoreConflict)
-    }
+    return page.filter(({ row }) => (row.willAt as number) <= this.#scheduler.now())
+  }
+
+  async willTold({ row, version }: Found<SessionRow>): Promise<void> {
+    const { will: _will, willAt: _willAt, ...rest } = row
+    await this.#records.write([put(SESSIONS, partitionOf(row), row.clientId, rest, version)]).catch(ignoreConflict)
   }
 
   /** Removes what has expired, a page at a time. */

@@ -66,8 +66,16 @@ export class Upkeep {
   async #work(): Promise<void> {
     if (this.#working) return
     this.#working = true
-    const { store, run, scheduler } = this.#needs
-    for await (const row of store.dueWills()) if (row.will) await tellWill(run, row, row.will)
+    const { store, run, scheduler, observer } = this.#needs
+    for (const found of await store.dueWills()) {
+      try {
+        if (found.row.will) await tellWill(run, found.row, found.row.will)
+        await store.willTold(found)
+      } catch (error) {
+        // It is told at a later tick; the others do not wait for it.
+        observer.failed('will', error)
+      }
+    }
     if (scheduler.now() - this.#sweptAt < SWEEP_MS) return
     this.#sweptAt = scheduler.now()
     while ((await store.sweep()) > 0 && !this.#stopped) {}

@@ -8,24 +8,30 @@ import { requestOf } from './requests.ts'
 import type { SessionRow, StoredWill } from './sessions.ts'
 
 /**
- * Publishes a will as its client would: permission is asked again. The id made of the session's epoch keeps it one
- * message if it is told twice around a crash.
+ * Publishes a will as its client would: permission is asked again.
  * @throws Fault: temporary ones; a will that is refused for good is gone.
  */
 export async function tellWill(
   run: Run,
-  row: Pick<SessionRow, 'app' | 'member' | 'grant' | 'epoch'>,
+  row: Pick<SessionRow, 'app' | 'member' | 'grant'>,
   will: StoredWill,
 ): Promise<void> {
   try {
     const { operation, input } = requestOf({ topic: will.topic, payload: Buffer.from(will.payload, 'base64') }, row.app)
     const appends = operation !== 'sendTelemetry'
-    const once = appends && input.clientMessageId === undefined ? { clientMessageId: `will:${row.epoch}` } : {}
+    const once = appends && input.clientMessageId === undefined ? { clientMessageId: `will:${will.id}` } : {}
     await run(operation, callerOf(row), { ...input, ...once })
   } catch (thrown) {
     const fault = Fault.from(thrown)
     if (!fault.row.final) throw fault
   }
+}
+
+/** A session ends: the will that waits for its delay is told now (MQTT 5, 3.1.3.2.2). @throws as `tellWill`. */
+export async function tellLeftWill(run: Run, row: SessionRow): Promise<void> {
+  const { will, willAt } = row
+  // One without a delay waits only because the server went down; its client is here again.
+  if (will && willAt !== undefined && will.delayMs > 0) await tellWill(run, row, will)
 }
 
 function callerOf({ app, member, grant }: Pick<SessionRow, 'app' | 'member' | 'grant'>): Known {
