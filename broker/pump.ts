@@ -179,15 +179,16 @@ export class Pump {
   #took(cursor: Cursor, entries: readonly StoredEntry[]): void {
     cursor.busy = false
     this.#reads--
-    if (this.#closed || cursor.left) return
-    if (entries.length > 0 && this.#offerGap(cursor)) {
-      const now = this.#needs.scheduler.now()
+    if (this.#closed) return
+    const now = this.#needs.scheduler.now()
+    if (!cursor.left && entries.length > 0 && this.#offerGap(cursor)) {
       for (const entry of entries) if (entry.seq > cursor.sent && !this.#offer(cursor, unexpired(entry, now))) break
     }
-    if (cursor.behind) {
-      cursor.idleSince = this.#needs.scheduler.now()
+    if (!cursor.left && cursor.behind) {
+      cursor.idleSince = now
       this.#behind.add(cursor)
     }
+    // What the read had set aside is free again, also for others where the conversation was left meanwhile.
     if (this.#behind.size > 0 || this.#sender.waiting) this.#refillSoon()
   }
 
