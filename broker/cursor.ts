@@ -33,6 +33,8 @@ export class Cursor {
   above: Set<number> | undefined
   /** Up to here, single entries may be acknowledged or in flight already: left by the connection before. */
   resumedUpTo = 0
+  /** The position is known. */
+  placed = false
   /** The position is not known yet, or a read is under way. */
   busy = false
   /** The reader is not in the conversation any more. */

@@ -34,6 +34,8 @@ export class Session {
   /** Of conversations left on this connection, for the gap after rejoining. */
   readonly #left = new Map<ConversationId, Cursor>()
   readonly #record: SessionRecord
+  /** Left since a page of memberships was asked for: what it says of them is over. */
+  #leftMeanwhile = new Set<ConversationId>()
   #closed = false
 
   constructor(opened: Opened, needs: SessionNeeds) {
@@ -74,7 +76,9 @@ export class Session {
   }
 
   #resend([packetId, conversation, from, seq]: StoredFlight, entry: Resend['entry']): Resend[] {
-    const cursor = this.#cursors.get(conversation) as Cursor
+    const cursor = this.#cursors.get(conversation)
+    // Left while the entry was read.
+    if (!cursor) return []
     // What lies below the floor was sent before the reader left and rejoined: it is not shown again.
     if (seq < cursor.floor) return []
     // Only a gap ends at the floor.
@@ -109,7 +113,6 @@ export class Session {
     const cursor = this.#listen({ conversation, joinedSeq })
     if (!cursor) return
     const before = this.#left.get(conversation)
-    this.#left.delete(conversation)
     const stored = before
       ? Promise.resolve(before.stored(0))
       : this.#record.kept
@@ -127,10 +130,12 @@ export class Session {
 
   /** From now on nothing of the conversation is sent, neither new nor waiting. */
   leaves(conversation: ConversationId): void {
+    this.#leftMeanwhile.add(conversation)
     const cursor = this.#cursors.get(conversation)
     if (!cursor) return
     this.#drop(cursor)
-    this.#left.set(conversation, cursor)
+    // One that had not found its position yet knows less than the one before, or than its row.
+    if (cursor.placed) this.#left.set(conversation, cursor)
   }
 
   /** Follows all conversations that the filters take. Without `stored`, new ones start at their end. */
@@ -139,10 +144,12 @@ export class Session {
     const { app, member } = this.id
     let next: string | undefined
     do {
+      this.#leftMeanwhile.clear()
       const page = await memberships.of(app, member, next)
       next = page.next
+      const current = page.items.filter(({ conversation }) => !this.#leftMeanwhile.has(conversation))
       // Listened to first, then compared with the tail: what becomes durable in between is seen by one of both.
-      const fresh = page.items.flatMap(membership => this.#listen(membership) ?? [])
+      const fresh = current.flatMap(membership => this.#listen(membership) ?? [])
       const tails = await log.tails(fresh.map(cursor => cursor.key))
       fresh.forEach((cursor, i) => {
         const tail = tails[i]?.seq ?? 0
@@ -170,6 +177,8 @@ export class Session {
   #place(cursor: Cursor, row: Pick<StoredCursor, 'a' | 's'> | undefined): void {
     if (cursor.left || this.#closed) return
     if (row) cursor.restore(row)
+    this.#left.delete(cursor.conversation)
+    cursor.placed = true
     cursor.busy = false
     this.pump.follow(cursor)
   }
@@ -189,6 +198,8 @@ export class Session {
 
   #moved(cursor: Cursor, prefixGrew: boolean): void {
     this.#needs.delivered(1)
+    // Of a conversation that was left and rejoined, the new position is the one that is kept.
+    if (cursor.left && this.#cursors.has(cursor.conversation)) return
     if (prefixGrew) {
       this.#needs.marks.delivered(this.id.app, this.id.member, cursor.conversation, cursor.acked as Seq)
     }
