@@ -3,6 +3,7 @@ import { CannotOpen } from '../storage/open.ts'
 import { type Config, ConfigError, readConfig } from './config.ts'
 import { CannotListen } from './listeners.ts'
 import { createServer, type Server } from './server.ts'
+import { tidyWhenQuiet } from './tidy.ts'
 
 /** The end takes no longer than this. */
 const STOP_MS = 10_000
@@ -34,6 +35,7 @@ async function start(): Promise<Server> {
 
 const server = await start()
 const { log } = server.telemetry
+tidyWhenQuiet()
 
 for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
   process.on(event, err => {
