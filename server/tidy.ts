@@ -15,6 +15,8 @@ const REST_MS = 60_000
 
 /** Returns a function that ends it. */
 export function tidyWhenQuiet(): () => void {
+  const session = new Session()
+  session.connect()
   let before: EventLoopUtilization = performance.eventLoopUtilization()
   let held = process.memoryUsage().heapUsed
   let tidiedAt = Number.NEGATIVE_INFINITY
@@ -25,20 +27,11 @@ export function tidyWhenQuiet(): () => void {
     if (utilization > QUIET || performance.now() - tidiedAt < REST_MS) return
     if (process.memoryUsage().heapUsed - held < WORTH_BYTES) return
     tidiedAt = performance.now()
-    collect(() => {
+    // Unlike `gc`, this also returns the pages.
+    session.post('HeapProfiler.collectGarbage', () => {
       held = process.memoryUsage().heapUsed
     })
   }, LOOK_MS)
   timer.unref()
   return () => clearInterval(timer)
-}
-
-/** Unlike `gc`, which is for programs under test, this returns the pages too. */
-function collect(done: () => void): void {
-  const session = new Session()
-  session.connect()
-  session.post('HeapProfiler.collectGarbage', () => {
-    session.disconnect()
-    done()
-  })
 }
