@@ -35,6 +35,8 @@ export interface AedesClient {
   readonly connecting: boolean
   readonly closed: boolean
   sessionExpiryInterval: number
+  /** The largest packet that the client takes, of MQTT 5. */
+  readonly maximumPacketSize: number | undefined
   broker: AedesBroker
   subscriptions: object
   duplicates: object

@@ -10,7 +10,7 @@ import type { BrokerObserver } from './observer.ts'
 import type { Origins } from './origins.ts'
 import type { Outlet } from './sender.ts'
 import type { Session } from './session.ts'
-import { cork, type OutboundPublish, publishSize, refusingAck, writePublish } from './wire.ts'
+import { cork, type OutboundPublish, publishSize, reasonFor, refusingAck, writePublish } from './wire.ts'
 
 export interface ConnectionLimits {
   /** Nothing is written while the socket holds more than this. */
@@ -146,7 +146,7 @@ export class Connection implements Outlet {
     this.#needs.observer.publishRefused(fault.code)
     const { qos, packetId } = publish
     if (this.version === 5 && qos > 0) {
-      const says = this.client._requestProblemInformation ? `${fault.code}: ${fault.message}` : undefined
+      const says = this.client._requestProblemInformation ? this.#reason(fault) : undefined
       this.writeRaw(refusingAck(qos as 1 | 2, packetId, fault.row.puback ?? 0x83, says))
       // To Aedes it is now a publish that has no acknowledgement.
       packet.qos = 0
@@ -194,9 +194,14 @@ export class Connection implements Outlet {
       return
     }
     const reasonCode = fault.row.disconnect ?? 0x80
-    this.client.disconnect({ reasonCode, properties: { reasonString: `${code}: ${fault.message}` } })
+    const reasonString = this.#reason(fault)
+    this.client.disconnect({ reasonCode, ...(reasonString !== undefined && { properties: { reasonString } }) })
     // A reader that takes nothing would not take the DISCONNECT either.
     this.#needs.scheduler.after(1_000, () => this.client.conn.destroy())
+  }
+
+  #reason(fault: Fault): string | undefined {
+    return reasonFor(fault, this.client.maximumPacketSize)
   }
 
   /** What must be looked at every second. */

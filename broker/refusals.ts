@@ -2,7 +2,7 @@
 import type { Scheduler } from '../core/ports.ts'
 import type { Fault } from '../protocol/faults.ts'
 import type { AedesClient } from './aedes.ts'
-import { connack } from './wire.ts'
+import { connack, reasonFor } from './wire.ts'
 
 /** Time for the CONNACK to be read. */
 const LINGER_MS = 1_000
@@ -14,7 +14,7 @@ export function refuseConnect(client: AedesClient, fault: Fault, scheduler: Sche
   const { conn, version } = client
   if (client.closed || conn.destroyed) return
   const code = version === 5 ? (fault.row.connack5 ?? CODE5) : (fault.row.connack ?? CODE)
-  conn.end(connack(code, `${fault.code}: ${fault.message}`, version))
+  conn.end(connack(code, reasonFor(fault, client.maximumPacketSize), version))
   // What the client sent meanwhile is read and dropped: closing on unread bytes would reset the CONNACK away.
   conn.removeAllListeners('readable')
   conn.resume()

@@ -79,8 +79,17 @@ function putProperties(bytes: Buffer, start: number, size: number, packet: Outbo
 }
 
 /** CONNACK that refuses: return code (3.1.1) or reason code and string (5). Session Present is 0 [MQTT-3.2.2-6]. */
-export function connack(code: number, says: string, version: number): Buffer {
+export function connack(code: number, says: string | undefined, version: number): Buffer {
   return version === 5 ? packet5(0x20, Buffer.from([0, code]), says) : Buffer.from([0x20, 2, 0, code])
+}
+
+/** Bytes of a packet around its reason, at most. */
+const AROUND_REASON = 16
+
+/** The reason string of a refusal; left out where the packet would be too large for the client [MQTT-3.4.2-2, MQTT-3.14.2-3]. */
+export function reasonFor({ code, message }: { code: string; message: string }, maxPacketBytes: number | undefined) {
+  const reason = `${code}: ${message}`
+  return maxPacketBytes !== undefined && AROUND_REASON + reason.length > maxPacketBytes ? undefined : reason
 }
 
 const PUBACK = 0x40

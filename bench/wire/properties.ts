@@ -150,5 +150,5 @@ export class Cursor {
 }
 
 function add(found: Record<string, unknown>, name: string, value: unknown): void {
-  found[name] = name in found ? ([found[name], value] as unknown[]).flat(name === 'userProperty' ? 1 : 0) : value
+  found[name] = name in found ? [found[name], value].flat() : value
 }
