@@ -1,7 +1,8 @@
 /** The filters of a session: what they take, on which topic, at which QoS. Knows nothing of who may read what. */
 import type { AppId, ConversationId, Member } from '../protocol/ids.ts'
 import { kindOf, partsOf } from '../protocol/ids.ts'
-import { filterTakes, hasWildcard, rowsTaken, TOPICS, topic } from '../protocol/topics.ts'
+import { hasWildcard, rowsTaken, TOPICS, topic } from '../protocol/topics.ts'
+import { FilterTree } from './filter-tree.ts'
 
 export interface Filter {
   qos: 0 | 1
@@ -26,6 +27,8 @@ export class Filters {
   readonly #app: AppId
   readonly #member: Member
   readonly #all: Map<string, Filter>
+  /** Built when it is asked for. */
+  #tree: FilterTree<Filter> | undefined
   readonly #inbox: string | undefined
   #inboxRoute: Route | undefined | null = null
   #takesRetained: boolean | undefined
@@ -60,6 +63,7 @@ export class Filters {
     )
   }
   #forget(): void {
+    this.#tree = undefined
     this.#inboxRoute = null
     this.#takesRetained = undefined
   }
@@ -86,8 +90,8 @@ export class Filters {
     let qos: 0 | 1 | undefined
     let ids: number[] | undefined
     let retainAsPublished = false
-    for (const [filter, granted] of this.#all) {
-      if (!filterTakes(filter, name)) continue
+    this.#tree ??= new FilterTree(this.#all)
+    for (const granted of this.#tree.of(name)) {
       qos = qos === 1 ? 1 : granted.qos
       if (granted.id !== undefined) ids = [...(ids ?? []), granted.id]
       if (granted.rap) retainAsPublished = true
