@@ -196,7 +196,7 @@ class MqttBroker implements Broker {
     session.pump.close()
     try {
       if (ingress.unanswered > 0) await Promise.race([ingress.idle(), this.#limit()])
-      if (connection.saidGoodbye) await origins.clear()
+      if (connection.saidGoodbye) await origins.clear().catch(error => this.#needs.observer.failed('origins', error))
       const expirySeconds = client.version === 5 ? client.sessionExpiryInterval : session.expirySeconds
       const willAt = await this.#will(connection, expirySeconds)
       await session.close({ expirySeconds, willAt, mayRepeat: !origins.empty })

@@ -4,7 +4,7 @@
  * 1,000, until PUBREL [MQTT-4.3.3-2]. Rows are written with the append that they are about.
  */
 import { createHash } from 'node:crypto'
-import { type Change, put, type Records, remove } from '../core/ports.ts'
+import { type Change, put, type Records, remove, type ScanRange } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
 import { ORIGINS } from './sessions.ts'
 
@@ -58,7 +58,10 @@ export class Origins {
   }
 
   async #read(): Promise<void> {
-    const rows = await this.#records.scan(ORIGINS, this.#key, { limit: 1_000 })
+    const of = (range: ScanRange) => this.#records.scan(ORIGINS, this.#key, range)
+    // Keys of QoS 1 are digits, and so come first.
+    const [first, qos2] = await Promise.all([of({ limit: KEPT }), of({ prefix: 'q', limit: MAX_QOS2 })])
+    const rows = [...first.filter(({ key }) => !key.startsWith('q')), ...qos2]
     const found = rows.map(({ key, row }) => ({ key, ...(row as OriginRow) })).sort((a, b) => a.o - b.o)
     for (const { key, p, h, o } of found) {
       this.#order = o
