@@ -23,6 +23,12 @@ async function roles(by: Asking) {
   return Object.fromEntries(items.map(({ user, role }) => [user, role]))
 }
 
+test('a group of one is made with an empty list of members too', async t => {
+  const { alice } = await people(await world(t), 'alice')
+  const { memberCount } = await alice.ask('createGroup', { group: ops, name: 'Ops', members: [] })
+  assert.equal(memberCount, 1)
+})
+
 test('whoever makes a group owns it, and all whom it names are in from its first entry', async t => {
   const w = await world(t)
   const { alice, bob } = await people(w, 'alice', 'bob', 'carol')

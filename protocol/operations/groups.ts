@@ -27,7 +27,7 @@ export const groups = {
   createGroup: {
     says: 'Makes a group; the caller owns it. Without an id one is made up.',
     may: 'user', rest: 'POST /groups', status: 201,
-    body: z.strictObject({ group: GroupId.optional(), name: DisplayName, members: users.optional(), join: JoinRule.default('invite'), history: HistoryRule.default('joined'), about: about.optional(), avatar: avatar.optional() }),
+    body: z.strictObject({ group: GroupId.optional(), name: DisplayName, members: z.array(UserId).max(1_000).optional(), join: JoinRule.default('invite'), history: HistoryRule.default('joined'), about: about.optional(), avatar: avatar.optional() }),
     output: Group,
     faults: ['id-taken', 'no-such-user', 'log-unavailable'],
   },
