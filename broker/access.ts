@@ -59,7 +59,7 @@ export async function grantsWill(
   caller: Known,
   memberships: Pick<Memberships, 'get'>,
 ): Promise<boolean> {
-  if (row === 'call') return false
+  if (row === 'call' || (row === 'sendToDevice' && caller.kind === 'device')) return false
   return TOPICS[row].who === 'anyone' ? caller.kind === 'user' : mayRead(row, subject, caller, memberships)
 }
 

@@ -124,6 +124,8 @@ export class Ingress {
     const { caller, run } = this.#needs
     const request = requestOf(publish, caller.app)
     if (publish.retain && request.operation !== 'sendTelemetry') throw new Fault('no-retained')
+    // What a device says by itself is an alert, telemetry or a result.
+    if (request.operation === 'sendMessage' && !request.call && caller.kind === 'device') throw new Fault('not-allowed')
     if (request.call) return this.#call(request, publish, enqueued)
     if (publish.qos === 0 || (publish.qos === 1 && request.input.clientMessageId !== undefined)) {
       await run(request.operation, caller, request.input, { enqueued })

@@ -22,7 +22,7 @@ const JSON_OR_TEXT = 'JSON object = draft; any other UTF-8 = text'
 export const TOPICS = {
   sendToUser: { pattern: '{app}/u/{user}/send', from: 'client', operation: 'sendMessageToUser', who: 'anyone', qos: 1, life: 'durable', payload: JSON_OR_TEXT, says: 'A message to that user.' },
   sendToGroup: { pattern: '{app}/g/{group}/send', from: 'client', operation: 'sendMessage', who: 'member', qos: 1, life: 'durable', payload: JSON_OR_TEXT, says: 'A message to that group.' },
-  sendToDevice: { pattern: '{app}/d/{device}/send', from: 'client', operation: 'sendMessage', who: 'member', qos: 1, life: 'durable', payload: JSON_OR_TEXT, says: "A message to that device's conversation." },
+  sendToDevice: { pattern: '{app}/d/{device}/send', from: 'client', operation: 'sendMessage', who: 'member', qos: 1, life: 'durable', payload: JSON_OR_TEXT, says: "A message to that device's conversation, from a user." },
   alert: { pattern: '{app}/d/{device}/alert', from: 'client', operation: 'sendAlert', who: 'self', qos: 1, life: 'durable', payload: '{ "severity", "text", … } or text', says: "An alert of the device, to all members of its conversation." },
   telemetry: { pattern: '{app}/d/{device}/telemetry', from: 'client', operation: 'sendTelemetry', who: 'self', qos: 1, life: 'retained', payload: 'anything, at most 64 KiB', says: "The device's newest value; it is retained on `last`." },
   result: { pattern: '{app}/d/{device}/result', from: 'client', operation: 'sendResult', who: 'self', qos: 1, life: 'durable', payload: 'JSON or text', says: 'The answer to a command.' },

@@ -31,7 +31,7 @@ const SUBJECTS: Record<TopicName, string> = {
 const MAY: Record<TopicName, Who[]> = {
   sendToUser: ['owner', 'member', 'stranger'],
   sendToGroup: ['owner', 'member'],
-  sendToDevice: ['owner', 'member', 'device'],
+  sendToDevice: ['owner', 'member'],
   alert: ['device'],
   telemetry: ['device'],
   result: ['device'],
