@@ -48,7 +48,7 @@ export function refused(
   publish: { topic: string; clientMessageId?: string | undefined },
   fault: Fault,
 ): void {
-  const event = { kind: 'refused', code: fault.code, says: fault.message, ...publish }
+  const event = { kind: 'refused', code: fault.code, says: fault.message, ...fault.details, ...publish }
   tell(asker, Buffer.from(JSON.stringify(event)))
 }
 

@@ -1,5 +1,6 @@
 /** The bytes of the packets that the server writes itself, for MQTT 3.1.1 and 5, and one write per socket and loop turn. */
 import type { Writable } from 'node:stream'
+import type { Fault } from '../protocol/faults.ts'
 
 export interface OutboundPublish {
   topic: Buffer
@@ -85,11 +86,18 @@ export function connack(code: number, says: string | undefined, version: number)
 
 /** Bytes of a packet around its reason, at most. */
 const AROUND_REASON = 16
+/** Characters of what is said about one field. */
+const MAX_NAMED = 512
 
-/** The reason string of a refusal; left out where the packet would be too large for the client [MQTT-3.4.2-2, MQTT-3.14.2-3]. */
-export function reasonFor({ code, message }: { code: string; message: string }, maxPacketBytes: number | undefined) {
-  const reason = `${code}: ${message}`
-  return maxPacketBytes !== undefined && AROUND_REASON + reason.length > maxPacketBytes ? undefined : reason
+/** The reason string of a refusal, with the first field that is wrong; left out where the packet would be too large for the client [MQTT-3.4.2-2, MQTT-3.14.2-3]. */
+export function reasonFor({ code, message, details }: Fault, maxPacketBytes: number | undefined): string | undefined {
+  const [issue] = (details.issues ?? []) as { path: string[]; message: string }[]
+  // A name that a client made up may hold what a string of MQTT may not [MQTT-1.5.4-1, MQTT-1.5.4-2].
+  const named =
+    issue && [...issue.path, issue.message].join(': ').replace(/\p{C}/gu, '').slice(0, MAX_NAMED).toWellFormed()
+  return [...(named ? [`${code}: ${named}`] : []), `${code}: ${message}`].find(
+    reason => maxPacketBytes === undefined || AROUND_REASON + Buffer.byteLength(reason) <= maxPacketBytes,
+  )
 }
 
 const PUBACK = 0x40

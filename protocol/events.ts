@@ -2,6 +2,9 @@
 import * as z from 'zod'
 import { ConversationId, Seq, UserId } from './ids.ts'
 
+/** What of the input is wrong, field by field. */
+const issues = z.array(z.object({ path: z.array(z.string()), message: z.string() })).optional()
+
 const Reply = z.object({
   kind: z.literal('reply'),
   requestId: z.string(),
@@ -15,12 +18,14 @@ const Failure = z.object({
   /** A row of the faults. */
   code: z.string(),
   says: z.string(),
+  issues,
 })
 /** A publish that was refused for good, where PUBACK cannot say so (MQTT 3.1.1, QoS 0). */
 const Refused = z.object({
   kind: z.literal('refused'),
   code: z.string(),
   says: z.string(),
+  issues,
   /** Topic name of the refused publish. */
   topic: z.string(),
   clientMessageId: z.string().optional(),

@@ -36,7 +36,7 @@ export type EpochMs = number
 /** Chosen by the sender; repeating it in a conversation never makes a second message. Kept for 30 days and 10,000 entries at least. */
 export const ClientMessageId = z
   .string()
-  .regex(/^[\x21-\x7e]{1,64}$/, 'A clientMessageId is 1 to 64 printable ASCII characters.')
+  .regex(/^[\x20-\x7e]{1,64}$/, 'A clientMessageId is 1 to 64 printable ASCII characters.')
 
 const CONVERSATION = new RegExp(`^(?:u:(${NAME}):(${NAME})|([gdn]):(${NAME})|b:([a-z][a-z0-9-]{0,31}))$`)
 

@@ -54,6 +54,10 @@ const length = { durationMs: z.int().min(0).optional() }
 const of = <T extends string, S extends z.ZodRawShape>(type: T, shape: S) =>
   z.strictObject({ type: z.literal(type), ...shape, ...common })
 
+// Of the types whose fields alone do not keep below it.
+const isWithinDraft = (draft: object) => fits(MAX_DRAFT_BYTES)(JSON.stringify(draft))
+const DRAFT_TOO_LARGE = { error: 'A draft is at most 262,144 bytes of JSON.', params: { code: 'too-large' } }
+
 /** One message of a forwarded bundle, as it was when forwarded. */
 const MergedItem = z.strictObject({
   from: z.string().min(1).max(80),
@@ -80,13 +84,13 @@ const Typed = z.discriminatedUnion('type', [
     address: z.string().min(1).max(1024).optional(),
   }),
   of('card', { card: z.strictObject({ user: UserId.optional(), group: GroupId.optional() }), text: Caption }),
-  of('merged', { title: Name, items: z.array(MergedItem).min(1).max(100) }),
+  of('merged', { title: Name, items: z.array(MergedItem).min(1).max(100) }).refine(isWithinDraft, DRAFT_TOO_LARGE),
   of('alert', { severity: Severity.default('warning'), text: Text }),
   of('custom', {
     custom: z.string().regex(/^[a-z][a-z0-9.-]{0,63}$/),
-    data: PlainObject({ maxBytes: MAX_TEXT_BYTES }),
+    data: PlainObject({ maxBytes: MAX_DRAFT_BYTES }),
     text: Caption,
-  }),
+  }).refine(isWithinDraft, DRAFT_TOO_LARGE),
 ])
 
 /** What a client sends. A draft without a type is a text. Fields that are not listed are refused by name. */

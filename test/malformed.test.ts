@@ -27,7 +27,7 @@ const DRAFTS: [string, string | Buffer, string, number][] = [
   ['deep nesting', deep(100), 'malformed', 0x99],
   ['very deep nesting', deep(20_000), 'malformed', 0x99],
   ['a lone surrogate', '{"text":"\\ud800"}', 'malformed', 0x99],
-  ['a bad clientMessageId', json({ text: 'x', clientMessageId: 'with space' }), 'malformed', 0x99],
+  ['a bad clientMessageId', json({ text: 'x', clientMessageId: 'with\ttab' }), 'malformed', 0x99],
   ['a text of 64 KiB + 1', 'x'.repeat(64 * KiB + 1), 'too-large', 0x97],
   ['a Chinese text of 64 KiB + 2', json({ text: '世'.repeat((64 * KiB) / 3 + 1) }), 'too-large', 0x97],
   ['an ext of 4 KiB + 1', json({ text: 'x', ext: { a: 'x'.repeat(4 * KiB) } }), 'too-large', 0x97],
@@ -61,9 +61,45 @@ test('a draft that does not fit is refused with its code, and the next one is ta
     }
   }
   assert.equal((await five.publish({ topic: send, payload: 'fine', qos: 1 }))?.code, 0)
-  await four.publish({ topic: send, payload: json({ text: 'fine too', clientMessageId: 'refused-id' }), qos: 1 })
+  await four.publish({
+    topic: send,
+    payload: json({ text: 'fine too', clientMessageId: 'a id of ~ printables' }),
+    qos: 1,
+  })
   const texts = (await alice.history('g:ops')).flatMap(({ text }) => text ?? [])
   assert.deepEqual(texts, ['fine', 'fine too'])
+})
+
+test('an unknown field is refused by its name, in both versions', async t => {
+  const server = await TestServer.start(t)
+  const { alice } = await server.people('alice')
+  await alice.group('ops')
+  const publish = { topic: send, payload: json({ text: 'x', colour: 'red' }), qos: 1 as const }
+  const five = await alice.connect(5, { clientId: '5' })
+  const ack = await five.publish(publish)
+  assert.match(ack && 'properties' in ack ? (ack.properties?.reasonString ?? '') : '', /^malformed: .*"colour"/)
+  const odd = await five.publish({ ...publish, payload: json({ text: 'x', 'a\0\ud83d': 1 }) })
+  assert.equal(odd?.code, 0x99)
+  const four = await alice.connect(4, { clientId: '4' })
+  await four.subscribe('im/u/alice/reply')
+  await four.publish(publish)
+  const { issues } = JSON.parse((await four.next('publish')).payload.toString())
+  assert.match(issues[0].message, /"colour"/)
+})
+
+test('a draft of any type is taken up to 256 KiB as a whole, and refused above', async t => {
+  const server = await TestServer.start(t)
+  const { alice } = await server.people('alice')
+  await alice.group('ops')
+  const script = await alice.connect()
+  const custom = (bytes: number) => json({ type: 'custom', custom: 'form', data: { a: 'x'.repeat(bytes) } })
+  const item = { from: 'bob', sentAt: 0, type: 'text', text: 'x'.repeat(60 * KiB) }
+  const merged = (count: number) => json({ type: 'merged', title: 'all', items: Array(count).fill(item) })
+  const code = async (payload: string) => (await script.publish({ topic: send, payload, qos: 1 }))?.code
+  assert.equal(await code(custom(256 * KiB - custom(0).length)), 0)
+  assert.equal(await code(custom(256 * KiB - custom(0).length + 1)), 0x97)
+  assert.equal(await code(merged(4)), 0)
+  assert.equal(await code(merged(5)), 0x97)
 })
 
 test('text is stored to the letter, and only a JSON object is a draft', async t => {
