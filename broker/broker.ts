@@ -199,7 +199,7 @@ class MqttBroker implements Broker {
       if (connection.saidGoodbye) await origins.clear().catch(error => this.#needs.observer.failed('origins', error))
       const expirySeconds = client.version === 5 ? client.sessionExpiryInterval : session.expirySeconds
       const willAt = await this.#will(connection, expirySeconds)
-      await session.close({ expirySeconds, willAt, mayRepeat: !origins.empty })
+      await session.close({ expirySeconds, willAt, mayRepeat: !connection.saidGoodbye })
     } finally {
       this.connections.delete(connection)
       this.#entrance.resumed(session.key)

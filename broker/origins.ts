@@ -100,11 +100,6 @@ export class Origins {
     else this.#known.delete(packetId)
   }
 
-  /** Whether anything is kept for a client that comes back. */
-  get empty(): boolean {
-    return this.#slots.length === 0 && this.#qos2.size === 0
-  }
-
   /** PUBREL: the packet id may be used for something new. Durable when it resolves. */
   async release(packetId: number): Promise<void> {
     if (!this.#qos2.delete(packetId)) return
@@ -113,6 +108,8 @@ export class Origins {
 
   /** DISCONNECT: the client has nothing left to repeat. */
   async clear(): Promise<void> {
+    // What an earlier connection published is dropped, too.
+    await this.load()
     const used = [...this.#slots.keys()].filter(slot => this.#slots[slot] !== undefined)
     if (used.length > 0)
       await this.#records.write(

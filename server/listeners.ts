@@ -34,6 +34,9 @@ const HTTP_OPTIONS = {
   keepAliveTimeout: 65_000,
   maxHeaderSize: 16_384,
   noDelay: true,
+  // A WebSocket whose peer is gone without a word is noticed by the machine.
+  keepAlive: true,
+  keepAliveInitialDelay: 60_000,
 }
 
 /** Answers under way at the end are waited for so long. */

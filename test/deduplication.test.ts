@@ -50,6 +50,8 @@ for (const version of [4, 5] as const) {
       const first = await alice.connect(version, { clientId, clean })
       await first.publish(publish)
       await first.cut()
+      // A connection that publishes nothing in between changes nothing.
+      await (await alice.connect(version, { clientId, clean })).cut()
       const second = await alice.connect(version, { clientId, clean })
       await second.publish({ ...publish, dup: true })
       // Another payload under the same packet id is another message.
