@@ -1,15 +1,13 @@
 /** Work that must not overlap, one queue for each key. */
 import { Fault } from '../protocol/faults.ts'
 
-/** Waiting for one key. */
-const MAX_WAITING = 1_000
-
-export function turns() {
+/** Of `maxWaiting` for one key, one more is refused. */
+export function turns(maxWaiting = 1_000) {
   const queues = new Map<string, { last: Promise<unknown>; waiting: number }>()
 
   return async function inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {
     const queue = queues.get(key) ?? { last: Promise.resolve(), waiting: 0 }
-    if (queue.waiting >= MAX_WAITING) throw new Fault('too-many-requests', { retryAfterMs: 1_000 })
+    if (queue.waiting >= maxWaiting) throw new Fault('too-many-requests', { retryAfterMs: 1_000 })
     queues.set(key, queue)
     queue.waiting++
     const mine = queue.last.then(work)

@@ -2,6 +2,7 @@
 import { Fault } from '../../protocol/faults.ts'
 import type { AppId, EpochMs, UserId } from '../../protocol/ids.ts'
 import { type Change, check, type Passwords, put, type Records, type Throttle, table } from '../ports.ts'
+import { turns } from '../turns.ts'
 import { guess } from './attempts.ts'
 
 interface Needs {
@@ -38,7 +39,7 @@ export const firstPassword = (app: AppId, user: UserId, hash: string, changedAt:
   put(PASSWORDS, app, user, { hash, changedAt } satisfies PasswordRow, 0)
 
 export function proof({ records, passwords, throttle }: Needs) {
-  const inTurn = turns()
+  const inTurn = turns(MAX_WAITING)
 
   /** @throws Fault `bad-credentials` · `too-many-requests` */
   function byPassword({ app, user, address }: Claimed, password: string): Promise<Proof> {
@@ -66,21 +67,4 @@ export function proof({ records, passwords, throttle }: Needs) {
   }
 
   return { byPassword }
-}
-
-function turns() {
-  const queues = new Map<string, { last: Promise<unknown>; waiting: number }>()
-  return async function inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {
-    const queue = queues.get(key) ?? { last: Promise.resolve(), waiting: 0 }
-    if (queue.waiting >= MAX_WAITING) throw new Fault('too-many-requests', { retryAfterMs: 1_000 })
-    queues.set(key, queue)
-    queue.waiting++
-    const mine = queue.last.then(work)
-    queue.last = mine.catch(() => {})
-    try {
-      return await mine
-    } finally {
-      if (--queue.waiting === 0) queues.delete(key)
-    }
-  }
 }
