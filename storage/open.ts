@@ -6,11 +6,12 @@ import { MemoryLevel } from 'memory-level'
 import type { Clock, Storage } from '../core/ports.ts'
 import { WRITE_BUFFER_BYTES } from './level/chain.ts'
 import type { Level } from './level/engine.ts'
-import { CannotOpen } from './level/meta.ts'
+import { checkFiles, type Files, lock } from './level/files.ts'
+import { CannotOpen, Damaged } from './level/meta.ts'
 import { openOver } from './level/open.ts'
-import { checkLogs } from './level/wal.ts'
+import { Witness } from './level/witness.ts'
 
-export { CannotOpen }
+export { CannotOpen, Damaged }
 
 /** Told of what happens below the ports. */
 export interface StorageObserver {
@@ -44,7 +45,7 @@ export interface MemoryOptions extends Common {
 }
 export type StorageOptions = LevelOptions | MemoryOptions
 
-/** @throws CannotOpen: in use by another process, not ours, of another format, or with a hole. */
+/** @throws CannotOpen: in use by another process, not ours, of another format, damaged, or with a hole. */
 export async function openStorage(options: StorageOptions): Promise<Storage> {
   if (options.engine === 'memory') {
     const level: Level = new MemoryLevel<string, Buffer>({ valueEncoding: 'buffer' })
@@ -56,9 +57,11 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
     return bavail * bsize
   }
   const level = await openDirectory(directory, options.observer)
+  const witness = new Witness(directory)
   try {
-    return await openOver(level, { ...options, free })
+    return await openOver(level, { ...options, free, witness })
   } catch (cause) {
+    await witness.close()
     await level.close()
     throw cause
   }
@@ -67,7 +70,7 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
 export async function openDirectory(directory: string, observer?: Partial<StorageObserver>): Promise<Level> {
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const files = join(directory, 'level')
-  for (const torn of await checkLogs(files)) observer?.tornWrite?.(torn)
+  const { torn } = await look(directory, files)
   const level: Level = new ClassicLevel<string, Buffer>(files, {
     valueEncoding: 'buffer',
     writeBufferSize: WRITE_BUFFER_BYTES,
@@ -77,13 +80,28 @@ export async function openDirectory(directory: string, observer?: Partial<Storag
   })
   try {
     await level.open()
+    for (const end of torn) observer?.tornWrite?.(end)
     return level
   } catch (thrown) {
     const { cause } = thrown as { cause?: { code?: string; message?: string } }
-    if (cause?.code === 'LEVEL_LOCKED')
-      throw new CannotOpen(`The data directory ${directory} is in use by another process.`, { cause: thrown })
+    if (cause?.code === 'LEVEL_LOCKED') throw inUse(directory, thrown)
     throw new CannotOpen(`The data directory ${directory} cannot be opened: ${cause?.message ?? thrown}.`, {
       cause: thrown,
     })
   }
 }
+
+async function look(directory: string, files: string): Promise<Files> {
+  try {
+    return await checkFiles(files)
+  } catch (thrown) {
+    // Files that another process is writing look damaged.
+    const release = thrown instanceof CannotOpen && (await lock(files).catch(() => async () => {}))
+    if (release === undefined) throw inUse(directory, thrown)
+    if (release) await release()
+    throw thrown
+  }
+}
+
+const inUse = (directory: string, cause: unknown) =>
+  new CannotOpen(`The data directory ${directory} is in use by another process.`, { cause })

@@ -7,9 +7,10 @@
  */
 import { createHash } from 'node:crypto'
 import type { Engine } from './engine.ts'
-import { CannotOpen } from './meta.ts'
+import { Damaged } from './meta.ts'
 import type { Rows } from './overlay.ts'
 import { batchKey, behind, blank, HEAD, seal, whole } from './rows.ts'
+import type { Witness } from './witness.ts'
 
 /** The engine's buffer; a full one is written out while the next fills. */
 export const WRITE_BUFFER_BYTES = 16 * 1024 * 1024
@@ -29,6 +30,9 @@ interface Link {
 }
 
 export class Chain {
+  readonly #witness: Witness | undefined
+  /** Whether the witness is told of each commit, or only of the one that opens. */
+  readonly #everyCommit: boolean
   #number = 0
   #durable = 0
   #hash: Buffer = Buffer.alloc(HASH_BYTES)
@@ -38,11 +42,21 @@ export class Chain {
   #segments: { last: number; bytes: number }[] = []
   #pending: { link: Link; bytes: number; durable: boolean } | undefined
 
+  constructor(witness?: Witness, everyCommit = true) {
+    this.#witness = witness
+    this.#everyCommit = everyCommit
+  }
+
+  /** The last commit that must be there. */
+  async expected(): Promise<number> {
+    const known = await this.#witness?.read()
+    return typeof known === 'number' ? known : 0
+  }
+
   /** Looks for holes since the last opening, then begins anew with a row of its own. @throws HoleFound */
   async open(engine: Engine): Promise<void> {
-    const links = (await engine.rows({ gte: 'b\0', lt: behind('b\0'), limit: 10_000_000 })).map(readLink)
+    const links = await readLinks(engine, await this.expected())
     const last = links.at(-1)
-    if (last) verify(links, last)
     this.#number = last?.number ?? 0
     this.#durable = this.#number
     this.#hash = last?.hash ?? Buffer.alloc(HASH_BYTES)
@@ -52,6 +66,7 @@ export class Chain {
     // In one write: a row says which is the first that is still there.
     await engine.write([...links.map(({ number }) => [batchKey(number), undefined] as const), row], true)
     this.#pending = { link, bytes: 0, durable: true }
+    await this.#witness?.begin(link.number)
     this.written()
   }
 
@@ -86,6 +101,7 @@ export class Chain {
     this.#pending = undefined
     this.#number = link.number
     if (durable) this.#durable = link.number
+    if (durable && this.#everyCommit) this.#witness?.saw(link.number)
     this.#hash = link.hash
     this.#bytes += bytes
     if (link.number % SEGMENT === 0) this.#segments.push({ last: link.number, bytes: this.#bytes })
@@ -97,7 +113,19 @@ export class Chain {
 }
 
 /** The database lost something that was stored. */
-export class HoleFound extends CannotOpen {}
+export class HoleFound extends Damaged {}
+
+/** The commits since the last opening. @throws HoleFound */
+export async function readLinks(engine: Engine, expected: number): Promise<Link[]> {
+  const rows = await engine.rows({ gte: 'b\0', lt: behind('b\0'), limit: 10_000_000 })
+  const links = rows.map(linkOf)
+  const last = links.at(-1)
+  if (last) verify(links, last)
+  const number = last?.number ?? 0
+  if (number < expected)
+    throw new HoleFound(`Commits ${number + 1} to ${expected} of ${expected} are missing from the end of the database.`)
+  return links
+}
 
 /** Commits that were not to be durable may be missing; a later one says which was the last that was. */
 function verify(links: Link[], last: Link): void {
@@ -122,5 +150,13 @@ function readLink([key, value]: [string, Buffer]): Link {
     durable: value.readUIntBE(HEAD + 12, 6),
     before: value.subarray(HEAD + 18),
     hash: createHash('sha256').update(value).digest().subarray(0, HASH_BYTES),
+  }
+}
+
+function linkOf(row: [string, Buffer]): Link {
+  try {
+    return readLink(row)
+  } catch (cause) {
+    throw new HoleFound(`A commit of the database cannot be read: row ${JSON.stringify(row[0])}.`, { cause })
   }
 }

@@ -7,12 +7,16 @@ const SHAPE = { product: 'im-server', format: FORMAT, keys: 1, entries: 1, recor
 
 /** The directory cannot be opened, and the message says why. */
 export class CannotOpen extends Error {}
+/** Something that was stored cannot be read, or is gone. */
+export class Damaged extends CannotOpen {}
 
-/** Writes the description into an empty database. @throws CannotOpen: it is not ours, or of another shape */
-export async function checkMeta(engine: Engine): Promise<void> {
+/** Writes the description into an empty database, unless there were commits. @throws CannotOpen: it is not ours, or of another shape */
+export async function checkMeta(engine: Engine, commits: number): Promise<void> {
   const value = await engine.get(metaKey)
   if (!value) {
     const rows = await engine.rows({ limit: 1 })
+    if (commits > 0 && rows.length === 0)
+      throw new Damaged(`Commits 1 to ${commits} are missing from the database: it is empty.`)
     if (rows.length > 0) throw new CannotOpen('The data directory holds a database that this server did not make.')
     const json = Buffer.from(JSON.stringify(SHAPE))
     const row = blank(json.length)

@@ -10,6 +10,7 @@ import { Hot } from './hot.ts'
 import { LevelLog } from './log.ts'
 import { checkMeta } from './meta.ts'
 import { LevelRecords } from './records.ts'
+import type { Witness } from './witness.ts'
 
 export interface LevelNeeds {
   clock: Clock
@@ -21,14 +22,17 @@ export interface LevelNeeds {
   soon?: (run: () => void) => void
   random?: Random
   observer?: Partial<StorageObserver>
+  /** Knows of commits when the database does not. */
+  witness?: Witness
 }
 
 /** Takes the open database over, and closes it in the end. */
 export async function openOver(level: Level, needs: LevelNeeds): Promise<Storage> {
-  const { clock, fsync, observer = {}, soon = setImmediate, random = { bytes: randomBytes } } = needs
+  const { clock, fsync, observer = {}, soon = setImmediate, random = { bytes: randomBytes }, witness } = needs
   const engine = new Engine(level)
-  const chain = new Chain()
-  await checkMeta(engine)
+  // Without fsync, a power cut takes commits that the witness has seen.
+  const chain = new Chain(witness, fsync)
+  await checkMeta(engine, await chain.expected())
   await chain.open(engine)
   const disk = new DiskGuard(needs)
   await disk.look()
@@ -43,6 +47,7 @@ export async function openOver(level: Level, needs: LevelNeeds): Promise<Storage
     },
     async [Symbol.asyncDispose]() {
       await committer.close()
+      await witness?.close()
       await engine.close()
     },
   }

@@ -6,8 +6,8 @@
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { crc32c } from '@node-rs/crc32'
-import { CannotOpen } from './meta.ts'
+import { isMasked, nextWhole } from './logfile.ts'
+import { Damaged } from './meta.ts'
 
 const BLOCK = 32_768
 const HEADER = 7
@@ -19,7 +19,7 @@ export interface Torn {
   at: number
 }
 
-/** @throws CannotOpen: something damaged lies before something whole. */
+/** @throws Damaged: something damaged lies before something whole. */
 export async function checkLogs(directory: string): Promise<Torn[]> {
   const torn: Torn[] = []
   const files = await readdir(directory).catch(() => [])
@@ -43,25 +43,19 @@ function firstFlaw(bytes: Buffer, file: string): number | undefined {
     const end = at + HEADER + bytes.readUInt16LE(at + 4)
     if (isWhole(bytes, at, end)) {
       if (flaw !== undefined)
-        throw new CannotOpen(`The database's log ${file} is damaged at byte ${flaw}, and goes on at byte ${at}.`)
+        throw new Damaged(`The database's log ${file} is damaged at byte ${flaw}, and goes on at byte ${at}.`)
       at = end
       continue
     }
     flaw ??= at
-    // Where the length may be trusted, the next record follows; the next block begins with one in any case.
-    at = end < blockEnd && isWholeAt(bytes, end) ? end : blockEnd
+    at = nextWhole(bytes, at)
   }
   return flaw ?? (at < bytes.length ? at : undefined)
-}
-
-function isWholeAt(bytes: Buffer, at: number): boolean {
-  return at + HEADER <= bytes.length && isWhole(bytes, at, at + HEADER + bytes.readUInt16LE(at + 4))
 }
 
 function isWhole(bytes: Buffer, at: number, end: number): boolean {
   const blockEnd = at - (at % BLOCK) + BLOCK
   const type = bytes[at + 6] ?? 0
   if (type < 1 || type > 4 || end > blockEnd || end > bytes.length) return false
-  const crc = crc32c(bytes.subarray(at + 6, end))
-  return bytes.readUInt32LE(at) === (((crc >>> 15) | (crc << 17)) + 0xa282_ead8) >>> 0
+  return isMasked(bytes.readUInt32LE(at), bytes.subarray(at + 6, end))
 }
