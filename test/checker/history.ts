@@ -92,7 +92,7 @@ export interface MembersChanged {
   added: readonly string[]
   removed: readonly string[]
 }
-/** Something was broken on purpose, or mended. */
+/** Something was broken on purpose, or mended. After one whose `what` starts with `crash`, any session may repeat a few. */
 export interface FaultInjected {
   do: 'fault'
   at: number
@@ -100,7 +100,7 @@ export interface FaultInjected {
   /** Broken from now on; absent: it is over. */
   begins?: true
 }
-/** What the log holds at the end of the run, whole. */
+/** What the log holds at the end of the run, whole; several of one conversation continue each other. */
 export interface Log {
   do: 'log'
   at: number
