@@ -18,7 +18,7 @@ import { tellWill } from './wills.ts'
 export type { BrokerGauges, BrokerObserver } from './observer.ts'
 export { readProxyHeader } from './proxy.ts'
 export type BrokerOptions = EntranceOptions
-export interface BrokerNeeds extends Omit<EntranceNeeds, 'table' | 'delivery' | 'store' | 'closed'> {
+export interface BrokerNeeds extends Omit<EntranceNeeds, 'table' | 'delivery' | 'store' | 'closed' | 'stopping'> {
   retained: RetainedValues
 }
 
@@ -63,6 +63,7 @@ class MqttBroker implements Broker {
       delivery: this.#delivery,
       store: this.#store,
       closed: connection => this.#closed(connection),
+      stopping: () => this.#closing,
     })
   }
 

@@ -81,7 +81,10 @@ export class Connection implements Outlet {
   // ---- outlet of the pump ----
 
   get writable(): boolean {
-    return this.open && this.client.conn.writableLength <= this.#needs.limits.windowBytes
+    const { conn } = this.client
+    // Of less than its high-water mark a stream never says that it has drained.
+    const most = Math.max(this.#needs.limits.windowBytes, conn.writableHighWaterMark)
+    return this.open && conn.writableLength <= most
   }
   size(packet: OutboundPublish): number {
     return publishSize(packet, this.version)

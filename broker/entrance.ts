@@ -40,6 +40,8 @@ export interface EntranceNeeds {
   store: SessionStore
   /** Called when the socket of an accepted connection is gone. */
   closed(connection: Connection): Promise<void>
+  /** The server ends. */
+  stopping(): boolean
 }
 
 const MAX_CLIENT_ID_BYTES = 256

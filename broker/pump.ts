@@ -117,7 +117,7 @@ export class Pump {
 
   /** Starts a pump again that should move and does not: behind, open, and no read under way for so long. Whether it did. */
   heal(stalledMs: number): boolean {
-    if (this.#closed || !this.#started || this.#reads > 0 || !this.#sender.open) return false
+    if (this.#closed || !this.#started || this.#turn || this.#reads > 0 || !this.#sender.open) return false
     const [first] = this.#behind
     if (!first || this.#needs.scheduler.now() - first.idleSince < stalledMs) return false
     first.busy = false

@@ -21,6 +21,8 @@ interface Needs {
   failed(where: string, error: unknown): void
   /** The session has a newer owner. */
   lost(): void
+  /** The server ends: what cannot be written now is not written. */
+  stopping(): boolean
 }
 
 /** How a connection ended. */
@@ -35,6 +37,8 @@ export interface Ending {
 
 /** Cursors that moved are written this much later, in one batch. */
 const FLUSH_MS = 200
+/** Pauses between tries to write what a connection leaves; the last one again and again. */
+const RETRY_MS = [50, 200, 1_000, 5_000]
 
 export class SessionRecord {
   readonly #needs: Needs
@@ -45,6 +49,9 @@ export class SessionRecord {
   #cancelFlush: (() => void) | undefined
   #writes: Promise<void> = Promise.resolve()
   #lost = false
+  #closed = false
+  /** A write has failed, and may be there all the same. */
+  #unsure = false
 
   constructor({ row, version }: Opened, needs: Needs) {
     this.#row = row
@@ -63,38 +70,35 @@ export class SessionRecord {
 
   /** Written before long; a crash before that repeats some entries. */
   moved(cursor: Cursor): void {
-    if (!this.kept || this.#lost) return
+    if (!this.kept || this.#lost || this.#closed) return
     this.#moved.add(cursor)
     this.#cancelFlush ??= this.#needs.scheduler.after(FLUSH_MS, () => this.#flush())
   }
 
   #flush(): void {
     this.#cancelFlush = undefined
-    const { store, failed } = this.#needs
-    const moved = this.#moved
-    this.#inTurn(() => store.flush(this.#id, this.#version, this.#takeMoved())).catch(error => {
-      failed('flush', error)
-      for (const cursor of moved) this.moved(cursor)
+    this.#write().catch(error => {
+      this.#needs.failed('flush', error)
+      for (const cursor of this.#moved) this.moved(cursor)
     })
   }
 
-  /** Filters and cursors; durable when it resolves. */
+  /** Filters and cursors; durable when it resolves. What comes behind the end of the connection changes nothing. */
   async save(filters: StoredFilter[], more: Change[] = []): Promise<void> {
-    if (!this.kept) return
-    await this.#inTurn(() => {
-      this.#row = { ...this.#row, filters }
-      return this.#needs.store.save(this.#row, this.#version++, [...this.#takeMoved(), ...more])
-    })
+    if (!this.kept || this.#closed) return
+    this.#row = { ...this.#row, filters }
+    await this.#write(this.#row, more)
   }
 
   /** What the next connection needs; or nothing stays of a session that ends with this one. */
-  async close(ending: Ending, filters: StoredFilter[], inFlight: StoredFlight[]): Promise<void> {
+  async close(ending: Ending, inFlight: StoredFlight[]): Promise<void> {
+    this.#closed = true
     this.#cancelFlush?.()
     const { store } = this.#needs
     const { will, ...row } = this.#row
     const willIsLeft = will !== undefined && ending.willAt !== undefined
     if (ending.expirySeconds === 0 && !ending.mayRepeat && !willIsLeft) {
-      await this.#inTurn(() => store.end(this.#id, this.#version))
+      await this.#surely(() => this.#inTurn(() => store.end(this.#id, this.#version)))
       return
     }
     const { expirySeconds } = ending
@@ -104,32 +108,66 @@ export class SessionRecord {
     )
     const ended = {
       ...row,
-      filters,
       inFlight,
       expirySeconds,
       expiresAt,
       ...(willIsLeft && { will, willAt: ending.willAt as number }),
     }
-    await this.#inTurn(() => store.save(ended, this.#version++, this.#takeMoved()))
+    await this.#surely(() => this.#write(ended))
+  }
+
+  /** Tried until storage takes it or the session has a newer owner: otherwise the next connection repeats what this one had. */
+  async #surely(write: () => Promise<void>): Promise<void> {
+    const { scheduler, failed, stopping } = this.#needs
+    for (let failures = 0; ; failures++) {
+      try {
+        return await write()
+      } catch (thrown) {
+        if (this.#lost || stopping()) throw thrown
+        failed('close', thrown)
+        const delay = RETRY_MS[Math.min(failures, RETRY_MS.length - 1)] as number
+        await new Promise<void>(resolve => scheduler.after(delay, resolve))
+      }
+    }
   }
 
   get #id(): SessionId {
     return this.#row
   }
 
-  #takeMoved(): Change[] {
-    const moved = this.#moved
-    this.#moved = new Set()
-    return [...moved].map(cursor => put(CURSORS, this.#key, cursor.conversation, cursor.stored(this.#row.epoch)))
+  /** Cursors that moved, and the head if it is given. What a write that failed left is written by the next. */
+  #write(head?: SessionRow, more: Change[] = []): Promise<void> {
+    return this.#inTurn(async () => {
+      const moved = this.#moved
+      this.#moved = new Set()
+      const { store } = this.#needs
+      const { epoch } = this.#row
+      const cursors = [...moved].map(cursor => put(CURSORS, this.#key, cursor.conversation, cursor.stored(epoch)))
+      try {
+        if (head) await store.save(head, this.#version++, [...cursors, ...more])
+        else await store.flush(this.#id, this.#version, cursors)
+      } catch (thrown) {
+        for (const cursor of moved) this.#moved.add(cursor)
+        throw thrown
+      }
+    })
   }
 
   #inTurn(write: () => Promise<void>): Promise<void> {
-    const turn = this.#writes.then(write).catch((thrown: { code?: string }) => {
-      if (thrown.code === 'conflict') {
-        this.#lost = true
-        this.#needs.lost()
+    const turn = this.#writes.then(async () => {
+      try {
+        if (this.#unsure) this.#version = await this.#needs.store.version(this.#row)
+        this.#unsure = false
+        await write()
+      } catch (thrown) {
+        // Written or not is unknown after any other failure.
+        this.#unsure = true
+        if ((thrown as { code?: string }).code === 'conflict' && !this.#lost) {
+          this.#lost = true
+          this.#needs.lost()
+        }
+        throw thrown
       }
-      throw thrown
     })
     this.#writes = turn.catch(() => {})
     return turn

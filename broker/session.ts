@@ -21,6 +21,8 @@ export interface SessionNeeds extends Omit<PumpNeeds, 'moved' | 'log'> {
   store: SessionStore
   /** The session has a newer owner. */
   lost(): void
+  /** The server ends. */
+  stopping(): boolean
   delivered(count: number): void
 }
 
@@ -36,6 +38,8 @@ export class Session {
   readonly #record: SessionRecord
   /** Left since a page of memberships was asked for: what it says of them is over. */
   #leftMeanwhile = new Set<ConversationId>()
+  /** What was in flight before has been handed to the pump. */
+  #resumed = false
   #closed = false
 
   constructor(opened: Opened, needs: SessionNeeds) {
@@ -72,6 +76,7 @@ export class Session {
     }))
     const entries = wanted.length > 0 ? await log.get(wanted) : []
     if (this.#closed) return
+    this.#resumed = true
     this.pump.start(flights.flatMap((flight, i): Resend[] => this.#resend(flight, entries[i])))
   }
 
@@ -212,9 +217,14 @@ export class Session {
     this.pump.close()
     this.#needs.delivery.remove(this)
     for (const cursor of this.#cursors.values()) this.#needs.delivery.unlisten(cursor)
-    const inFlight = this.pump
+    await this.#record.close(ending, this.#inFlight())
+  }
+
+  /** A connection that ended before it resumed leaves what the one before it left. */
+  #inFlight(): StoredFlight[] {
+    if (!this.#resumed) return this.row.inFlight
+    return this.pump
       .unacknowledged()
-      .map(({ packetId, flight }): StoredFlight => [packetId, flight.cursor.conversation, flight.from, flight.seq])
-    await this.#record.close(ending, this.filters.stored(), inFlight)
+      .map(({ packetId, flight }) => [packetId, flight.cursor.conversation, flight.from, flight.seq])
   }
 }

@@ -45,7 +45,7 @@ export interface SessionRow {
   app: AppId
   member: Member
   clientId: string
-  /** Counts the CONNECTs; of several owners the newest is the right one. */
+  /** Grows with every CONNECT, also from one session to the next of the same name; of several owners the newest is the right one. */
   epoch: number
   filters: StoredFilter[]
   inFlight: StoredFlight[]
@@ -121,7 +121,7 @@ export class SessionStore {
       const row: SessionRow = {
         v: 1,
         ...id,
-        epoch: (found?.row.epoch ?? 0) + 1,
+        epoch: Math.max((found?.row.epoch ?? 0) + 1, this.#scheduler.now()),
         filters: resumed ? found.row.filters : [],
         inFlight: resumed ? found.row.inFlight : [],
         expirySeconds: wish.expirySeconds,
@@ -147,6 +147,13 @@ export class SessionStore {
   /** Cursors only; a crash may lose it, and then repeats some entries. @throws Fault `conflict`: as `save`. */
   async flush(id: SessionId, version: number, cursors: Change[]): Promise<void> {
     await this.#records.write([check(SESSIONS, partitionOf(id), id.clientId, version), ...cursors], { durable: false })
+  }
+
+  /** The version of the head, for its owner, who does not know whether it was written. @throws Fault `conflict`: as `save`. */
+  async version(row: SessionRow): Promise<number> {
+    const found = await this.#records.get(SESSIONS, partitionOf(row), row.clientId)
+    if (found?.row.epoch !== row.epoch) throw new Fault('conflict')
+    return found.version
   }
 
   /** The session is over: nothing of it stays. */

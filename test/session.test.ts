@@ -243,6 +243,7 @@ class World {
       failed: (where, error) => this.faults.push(`${where}: ${error}`),
       delivered() {},
       lost: () => {},
+      stopping: () => false,
       outlet: this.#outlet(connection),
     })
     this.session = session
