@@ -204,3 +204,55 @@ test('a clientMessageId is forgotten after 30 days and 10,000 entries, not befor
 async function settled(storage: Storage): Promise<void> {
   for (const _ of range(1, 20)) await storage.records.write([put(NOTES, 'p', 'k', { text: '' })])
 }
+
+test('what is on disk and not known to be durable is read by nobody', async t => {
+  const directory = await place(t)
+  const before = await opened(t, directory)
+  await before.storage.log.append(OPS, says('1'))
+  await before.storage[Symbol.asyncDispose]()
+  const { level, storage, clock } = await opened(t, directory)
+  const { log } = storage
+  let written: () => void = () => {}
+  let outcome: Promise<void> = Promise.resolve()
+  const begin = level.batch.bind(level) as () => { write(options: object): Promise<void> }
+  Object.assign(level, {
+    batch() {
+      const batch = begin()
+      const write = batch.write.bind(batch)
+      batch.write = async options => {
+        await write(options)
+        written()
+        await outcome
+      }
+      return batch
+    },
+  })
+  const seen = async () => ({
+    read: (await log.read(OPS, { limit: 10 })).map(entry => entry.seq),
+    tail: (await log.tails([OPS]))[0]?.seq,
+    second: (await log.get([{ conversation: OPS, seq: seq(2) }]))[0]?.seq,
+  })
+  const told: number[] = []
+  log.follow((_, entry) => told.push(entry.seq))
+
+  let fail: (error: Error) => void = () => {}
+  outcome = new Promise((_, reject) => {
+    fail = reject
+  })
+  const onDisk = new Promise<void>(resolve => {
+    written = resolve
+  })
+  const appended = log.append(OPS, says('2'))
+  await onDisk
+  assert.deepEqual(await seen(), { read: [1], tail: 1, second: undefined }, 'while it is being written')
+  fail(new Error('the answer is lost'))
+  await assert.rejects(appended, { code: 'log-unavailable' })
+  assert.deepEqual(await seen(), { read: [1], tail: 1, second: undefined }, 'while it is unknown whether it was')
+  assert.deepEqual(told, [])
+
+  outcome = Promise.resolve()
+  clock.time += 10_000
+  await log.append(OPS, says('3'))
+  assert.deepEqual(told, [2, 3])
+  assert.deepEqual(await seen(), { read: [1, 2, 3], tail: 3, second: 2 })
+})

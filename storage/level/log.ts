@@ -17,6 +17,7 @@ import { Append, type Appending } from './append.ts'
 import { Blocks } from './blocks.ts'
 import type { Committer, Participant } from './committer.ts'
 import type { DiskGuard } from './disk.ts'
+import { Ends } from './ends.ts'
 import type { Engine } from './engine.ts'
 import { type DedupRow, NOTHING, readEntry, readTail, type TailRow, tailValue } from './entries.ts'
 import { Forgetting } from './forgetting.ts'
@@ -37,18 +38,17 @@ interface Needs {
 }
 /** Who reads so much at once pages through history; a pump takes what its window has room for. */
 const PAGE_BYTES = 1024 * 1024
+interface Place {
+  conversation: ConversationKey
+  seq: Seq
+}
 type Listener = (conversation: ConversationKey, entry: StoredEntry) => void
 
 export class LevelLog implements MessageLog, Appending, Participant {
   readonly #needs: Needs
   readonly ulid: (time: EpochMs) => string
   readonly #listeners = new Set<Listener>()
-  /** Ends that the batch under way has moved. */
-  readonly #moved = new Map<ConversationKey, Readonly<TailRow>>()
-  /** Where they were before. */
-  readonly #began = new Map<ConversationKey, Seq | 0>()
-  /** Last positions that followers were told of, where a write failed that may be on disk all the same. */
-  readonly #untold = new Map<ConversationKey, Seq | 0>()
+  readonly #ends = new Ends()
   readonly #forgetting: Forgetting
   readonly #blocks: Blocks
 
@@ -90,11 +90,11 @@ export class LevelLog implements MessageLog, Appending, Participant {
     return entries
   }
 
-  async get(wanted: readonly { conversation: ConversationKey; seq: Seq }[]): Promise<(StoredEntry | undefined)[]> {
+  async get(wanted: readonly Place[]): Promise<(StoredEntry | undefined)[]> {
     const entries = wanted.map(({ conversation, seq }) => this.#needs.hot.get(conversation, seq))
-    const cold = [...wanted.keys()].filter(at => !entries[at])
+    const cold = [...wanted.keys()].filter(at => !entries[at] && this.#isTold(wanted[at] as Place))
     if (cold.length === 0) return entries
-    const asked = cold.map(at => wanted[at] as { conversation: ConversationKey; seq: Seq })
+    const asked = cold.map(at => wanted[at] as Place)
     const values = await this.#needs.engine.getMany(asked.map(at => entryKey(at.conversation, at.seq)))
     const absent: typeof asked = []
     asked.forEach((at, nth) => {
@@ -108,7 +108,7 @@ export class LevelLog implements MessageLog, Appending, Participant {
 
   async tails(conversations: readonly ConversationKey[]): Promise<Tail[]> {
     const { hot, engine, committer } = this.#needs
-    const tails = conversations.map(conversation => hot.tail(conversation))
+    const tails = conversations.map(conversation => hot.tail(conversation) ?? this.#ends.told(conversation))
     const cold = [...conversations.keys()].filter(at => !tails[at])
     if (cold.length > 0) {
       const { generation } = committer
@@ -118,7 +118,7 @@ export class LevelLog implements MessageLog, Appending, Participant {
         const tail = readTail(tailKey(conversation), values[nth])
         // An append since then may have moved it.
         if (generation === committer.generation && tail !== NOTHING) hot.setTail(conversation, tail)
-        tails[at] = tail
+        tails[at] = this.#ends.told(conversation) ?? tail
       })
     }
     return tails.map(tail => ({ seq: tail?.seq ?? 0, n: tail?.n ?? 0, sentAt: tail?.sentAt ?? 0 }))
@@ -150,17 +150,16 @@ export class LevelLog implements MessageLog, Appending, Participant {
     return this.#needs.clock.now()
   }
   knows(conversation: ConversationKey): boolean {
-    return this.#moved.has(conversation) || this.#needs.hot.tail(conversation) !== undefined
+    return this.#ends.moved(conversation) !== undefined || this.#needs.hot.tail(conversation) !== undefined
   }
   end(conversation: ConversationKey, rows: Rows): Readonly<TailRow> {
-    const known = this.#moved.get(conversation) ?? this.#needs.hot.tail(conversation)
+    const known = this.#ends.moved(conversation) ?? this.#needs.hot.tail(conversation)
     if (known) return known
     const key = tailKey(conversation)
     return readTail(key, rows.get(key))
   }
   moveEnd(conversation: ConversationKey, from: Readonly<TailRow>, to: Readonly<TailRow>): void {
-    if (!this.#moved.has(conversation)) this.#began.set(conversation, from.seq)
-    this.#moved.set(conversation, to)
+    this.#ends.move(conversation, from, to)
   }
 
   stored(conversation: ConversationKey, entry: StoredEntry, tombstone: StoredEntry | undefined): void {
@@ -192,35 +191,36 @@ export class LevelLog implements MessageLog, Appending, Participant {
   // ---- for the committer ----
 
   beforeWrite(rows: Rows): void {
-    for (const [conversation, tail] of this.#moved) {
+    for (const [conversation, tail] of this.#ends.allMoved()) {
       const key = tailKey(conversation)
       rows.put(key, tailValue(key, tail))
     }
   }
   afterWrite(): void {
-    for (const [conversation, tail] of this.#moved) this.#needs.hot.setTail(conversation, tail)
-    this.#moved.clear()
-    this.#began.clear()
+    for (const [conversation, tail] of this.#ends.allMoved()) this.#needs.hot.setTail(conversation, tail)
+    this.#ends.settled()
   }
   failed(): void {
-    for (const [conversation, seq] of this.#began)
-      if (!this.#untold.has(conversation)) this.#untold.set(conversation, seq)
-    this.#moved.clear()
-    this.#began.clear()
+    this.#ends.failed()
     this.#needs.hot.clear()
     this.#blocks.clear()
   }
   async recovered(): Promise<void> {
-    for (const [conversation, told] of this.#untold) {
-      const { seq: end } = await this.#tail(conversation)
-      const range = { from: told + 1, to: end, reverse: false, maxBytes: Number.POSITIVE_INFINITY }
+    for (const [conversation, told] of this.#ends.allUntold()) {
+      const key = tailKey(conversation)
+      const { seq: end } = readTail(key, await this.#needs.engine.get(key))
+      const range = { from: told.seq + 1, to: end, reverse: false, maxBytes: Number.POSITIVE_INFINITY }
       const entries = await readStored(this.#needs.engine, conversation, range)
-      this.#untold.delete(conversation)
+      this.#ends.tell(conversation)
       for (const entry of entries) this.#tell(conversation, entry)
     }
   }
 
   // ---- helpers ----
+
+  #isTold({ conversation, seq }: Place): boolean {
+    return seq <= (this.#ends.told(conversation)?.seq ?? seq)
+  }
 
   async #tail(conversation: ConversationKey): Promise<Tail> {
     const [tail] = await this.tails([conversation])
@@ -234,7 +234,7 @@ export class LevelLog implements MessageLog, Appending, Participant {
   }
 
   /** Every position up to the tail has its row. */
-  async #mustBeAbsent(absent: readonly { conversation: ConversationKey; seq: Seq }[]): Promise<void> {
+  async #mustBeAbsent(absent: readonly Place[]): Promise<void> {
     const tails = await this.tails(absent.map(({ conversation }) => conversation))
     absent.forEach(({ conversation, seq }, nth) => {
       if (seq >= 1 && seq <= (tails[nth]?.seq ?? 0)) throw damaged(entryKey(conversation, seq), 'it is missing')
