@@ -99,7 +99,8 @@ function disconnected(run: Run, { connection, session: name, crash, left }: Disc
   // An older connection that ends late, after a takeover, ends nothing else.
   if (session.connection !== connection) return
   session.connected = false
-  if (!left) return
+  // What came before a SUBACK that never came promises nothing of what follows.
+  if (!left && session.subscribedIndex !== -1) return
   session.subscribedIndex = -1
   session.feeds = new Map()
 }

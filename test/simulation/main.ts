@@ -1,32 +1,96 @@
 /**
- * Plays seeds.
+ * Plays seeds, on as many cores as are given, and tells which broke the promise.
  *
- *   node dist/test/simulation/main.js --seed 7 --trace      one run, told operation by operation
- *   node dist/test/simulation/main.js --from 1 --seeds 1000000
+ *   npm run simulate -- --seed 7                            one run, told operation by operation
+ *   npm run simulate -- --from 1 --seeds 1000000 --cores 2  many; the last line is a JSON object of figures
  */
+import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { seedOfRun } from '../support/proof.ts'
 import { image } from './image.ts'
+import { type Judged, judge, replay } from './judge.ts'
 import { play } from './play.ts'
 
-const { values } = parseArgs({
-  options: {
+/** Seeds that a worker plays before it reports. */
+const BLOCK = 200
+
+if (!isMainThread) await work()
+else await main()
+
+async function main(): Promise<void> {
+  const options = {
     seed: { type: 'string' },
-    trace: { type: 'boolean' },
     from: { type: 'string' },
     seeds: { type: 'string' },
-  },
-})
-const begin = await image()
-const t0 = performance.now()
-const from = Number(values.seed ?? values.from ?? 1)
-const count = values.seed ? 1 : Number(values.seeds ?? 1000)
-let ops = 0
-let steps = 0
-for (let seed = from; seed < from + count; seed++) {
-  const outcome = await play(seed, begin)
-  ops += outcome.history.length
-  steps += outcome.steps
-  if (values.trace) for (const op of outcome.history) console.log(JSON.stringify(op))
-  if (outcome.failures.length) console.log(seed, outcome.failures)
+    cores: { type: 'string' },
+  } as const
+  const { values } = parseArgs({ options })
+  if (values.seed !== undefined) return show(Number(values.seed))
+  const from = Number(values.from ?? seedOfRun())
+  const seeds = Number(values.seeds ?? 1_000)
+  const cores = Number(values.cores ?? availableParallelism())
+  const startedAt = performance.now()
+  const total = { seeds: 0, failed: 0, acknowledged: 0, received: 0, faults: 0 }
+  let next = from
+  const report = (judged: readonly Judged[]) => {
+    for (const { seed, breaches, acknowledged, received, faults } of judged) {
+      total.seeds++
+      total.acknowledged += acknowledged
+      total.received += received
+      total.faults += faults
+      if (breaches.length === 0) continue
+      total.failed++
+      process.stdout.write(`${breaches.join('\n')}\n  ${replay(seed)}\n`)
+    }
+    process.stderr.write(`\r${total.seeds} of ${seeds} played, ${total.failed} failed `)
+  }
+  const block = () => {
+    const begin = next
+    next = Math.min(next + BLOCK, from + seeds)
+    return begin < next ? { from: begin, to: next } : undefined
+  }
+  await Promise.all(Array.from({ length: cores }, () => worker(block, report)))
+  const seconds = Math.round((performance.now() - startedAt) / 1000)
+  process.stderr.write('\n')
+  process.stdout.write(`${JSON.stringify({ from, ...total, seconds })}\n`)
+  process.exitCode = total.failed > 0 ? 1 : 0
 }
-console.log({ ms: (performance.now() - t0) / count, ops: ops / count, steps: steps / count })
+
+/** One operation a line, and what is wrong with them. */
+async function show(seed: number): Promise<void> {
+  const begin = await image()
+  for (const operation of (await play(seed, begin)).history) process.stdout.write(`${JSON.stringify(operation)}\n`)
+  const { breaches } = await judge(seed, begin)
+  process.stdout.write(`${breaches.join('\n') || 'Nothing is wrong.'}\n`)
+  process.exitCode = breaches.length > 0 ? 1 : 0
+}
+
+type Block = { from: number; to: number }
+function worker(next: () => Block | undefined, report: (judged: Judged[]) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const thread = new Worker(new URL(import.meta.url), { workerData: {} })
+    const hand = () => thread.postMessage(next())
+    thread.on('message', (judged: Judged[]) => {
+      report(judged)
+      hand()
+    })
+    thread.on('error', reject)
+    thread.on('exit', () => resolve())
+    hand()
+  })
+}
+
+async function work(): Promise<void> {
+  void workerData
+  const begin = await image()
+  parentPort?.on('message', async (block: Block | undefined) => {
+    if (!block) {
+      parentPort?.close()
+      return
+    }
+    const judged: Judged[] = []
+    for (let seed = block.from; seed < block.to; seed++) judged.push(await judge(seed, begin))
+    parentPort?.postMessage(judged)
+  })
+}
