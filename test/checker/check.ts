@@ -100,7 +100,8 @@ function disconnected(run: Run, { connection, session: name, crash, left }: Disc
   if (session.connection !== connection) return
   session.connected = false
   // What came before a SUBACK that never came promises nothing of what follows.
-  if (!left && session.subscribedIndex !== -1) return
+  if (session.subscribedIndex === -1) for (const feed of session.feeds.values()) feed.promised = false
+  if (!left) return
   session.subscribedIndex = -1
   session.feeds = new Map()
 }

@@ -58,6 +58,8 @@ export interface Feed {
   /** Where in the history the session subscribed; what is sent later, it gets. */
   subscribedIndex: number
   delivered: Spans
+  /** What came goes on from where it began; otherwise only from the SUBACK. */
+  promised: boolean
   /** Told as gaps. */
   covered: Spans
   gaps: { from: number; to: number }[]
@@ -221,6 +223,7 @@ export class Run {
       user: session.user,
       subscribedIndex: session.subscribedIndex,
       delivered: new Spans(),
+      promised: true,
       covered: new Spans(),
       gaps: [],
       connection: '',
