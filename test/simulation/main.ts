@@ -6,7 +6,7 @@
  */
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
-import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { isMainThread, parentPort, Worker } from 'node:worker_threads'
 import { seedOfRun } from '../support/proof.ts'
 import { image } from './image.ts'
 import { type Judged, judge, replay } from './judge.ts'
@@ -69,7 +69,7 @@ async function show(seed: number): Promise<void> {
 type Block = { from: number; to: number }
 function worker(next: () => Block | undefined, report: (judged: Judged[]) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    const thread = new Worker(new URL(import.meta.url), { workerData: {} })
+    const thread = new Worker(new URL(import.meta.url), { resourceLimits: { maxYoungGenerationSizeMb: 64 } })
     const hand = () => thread.postMessage(next())
     thread.on('message', (judged: Judged[]) => {
       report(judged)
@@ -82,7 +82,6 @@ function worker(next: () => Block | undefined, report: (judged: Judged[]) => voi
 }
 
 async function work(): Promise<void> {
-  void workerData
   const begin = await image()
   parentPort?.on('message', async (block: Block | undefined) => {
     if (!block) {

@@ -44,7 +44,7 @@ export function planOf(chance: Chance): Plan {
   const sum = weights.reduce((all, [, weight]) => all + weight, 0)
   const inGroup = chance.next()
   return {
-    actions: 20 + chance.below(100),
+    actions: chance.of([10, 20, 40, 120]),
     pace: chance.of([4, 12, 40]),
     nodes: chance.of([1, 2]),
     windowMessages: chance.of([1, 3, 10, 100]),
