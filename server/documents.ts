@@ -7,9 +7,10 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { settingsTable } from './config.ts'
 import { faultTable, operationTable, publishTable, subscribeTable } from './tables.ts'
+import { trustHeadline, trustSections } from './trust.ts'
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-export const PAGES = ['README.md', 'README.zh-CN.md', 'topics.md'] as const
+export const PAGES = ['README.md', 'README.zh-CN.md', 'topics.md', 'docs/trust.md'] as const
 
 // biome-ignore format: a table, a row a line
 const BLOCKS: Record<string, () => string> = {
@@ -18,6 +19,9 @@ const BLOCKS: Record<string, () => string> = {
   operations: operationTable,
   publish: publishTable,
   subscribe: subscribeTable,
+  headline: () => trustHeadline(ROOT, 'en'),
+  'headline-zh': () => trustHeadline(ROOT, 'zh'),
+  proofs: () => trustSections(ROOT),
 }
 /** Commands are the same in every language: they are taken from the first page. */
 const SHARED = ['tour', 'tour-sdk']

@@ -2,7 +2,7 @@
  * Plays seeds, on as many cores as are given, and tells which broke the promise.
  *
  *   npm run simulate -- --seed 7                            one run, told operation by operation
- *   npm run simulate -- --from 1 --seeds 1000000 --cores 2  many; the last line is a JSON object of figures
+ *   npm run simulate -- --from 1 --seeds 1000000 --cores 2  many; the last line is what it found
  */
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
@@ -53,7 +53,7 @@ async function main(): Promise<void> {
   await Promise.all(Array.from({ length: cores }, () => worker(block, report)))
   const seconds = Math.round((performance.now() - startedAt) / 1000)
   process.stderr.write('\n')
-  process.stdout.write(`${JSON.stringify({ from, ...total, seconds })}\n`)
+  process.stdout.write(`figures ${JSON.stringify({ from, ...total, seconds })}\n`)
   process.exitCode = total.failed > 0 ? 1 : 0
 }
 

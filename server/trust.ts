@@ -1,0 +1,79 @@
+/** What `npm run proof` found, as the manual tells it. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+interface Outcome {
+  claim: string
+  command: string
+  share: string
+  date: string
+  commit: string
+  passed: boolean
+  seconds: number
+  figures: Record<string, number | string>
+}
+type Outcomes = Partial<Record<string, Outcome>>
+
+const outcomesAt = (root: string): Outcomes => JSON.parse(readFileSync(join(root, 'docs/trust.json'), 'utf8'))
+
+/** `refusedToOpen` → `refused to open`. */
+const spoken = (name: string) => name.replace(/[A-Z]/g, letter => ` ${letter.toLowerCase()}`)
+const grouped = (value: number | string) => (typeof value === 'number' ? value.toLocaleString('en-US') : value)
+
+/** A section for each proof. */
+export function trustSections(root: string): string {
+  return Object.entries(outcomesAt(root))
+    .map(([name, outcome]) => section(name, outcome as Outcome))
+    .join('\n')
+}
+
+function section(name: string, { claim, command, share, date, commit, passed, seconds, figures }: Outcome): string {
+  const rows = Object.entries(figures).map(([figure, value]) => `| ${spoken(figure)} | ${grouped(value)} |`)
+  return [
+    `### ${name}: ${passed ? 'holds' : '**does not hold**'}`,
+    '',
+    `${claim}.`,
+    '',
+    '| figure | |',
+    '| --- | ---: |',
+    ...rows,
+    '',
+    `\`${command}\` on ${date} at commit ${commit}, ${grouped(seconds)} s. Every commit plays: ${share}.`,
+    '',
+  ].join('\n')
+}
+
+const LANGUAGES = {
+  en: {
+    simulation: (n: string) => `${n} simulated runs`,
+    crashes: (n: string, acknowledged: string) => `${n} × kill -9 with ${acknowledged} acknowledged messages`,
+    power: (n: string) => `${n} power cuts`,
+    damage: (n: string) => `${n} damaged files`,
+    verdict: (n: number) => (n === 0 ? 'nothing acknowledged was lost, doubled or out of order' : `**${n} breaches**`),
+    join: (parts: string[], verdict: string) => `Last proof: ${parts.join(', ')}: ${verdict}.`,
+  },
+  zh: {
+    simulation: (n: string) => `${n} 次模拟运行`,
+    crashes: (n: string, acknowledged: string) => `${n} 次 kill -9（共 ${acknowledged} 条已确认消息）`,
+    power: (n: string) => `${n} 次断电`,
+    damage: (n: string) => `${n} 次文件损坏`,
+    verdict: (n: number) => (n === 0 ? '已确认的消息无一丢失、重复或乱序' : `**${n} 处违约**`),
+    join: (parts: string[], verdict: string) => `最近一次证明：${parts.join('、')}：${verdict}。`,
+  },
+}
+
+/** One sentence with the figures of the last proofs. */
+export function trustHeadline(root: string, language: keyof typeof LANGUAGES): string {
+  const { simulation, crashes, power, damage } = outcomesAt(root)
+  const words = LANGUAGES[language]
+  if (Object.keys(outcomesAt(root)).length === 0) return ''
+  const of = (outcome: Outcome | undefined, figure: string) => grouped(outcome?.figures[figure] ?? 0)
+  const parts = [
+    ...(simulation ? [words.simulation(of(simulation, 'seeds'))] : []),
+    ...(crashes ? [words.crashes(of(crashes, 'kills'), of(crashes, 'acknowledged'))] : []),
+    ...(power ? [words.power(of(power, 'cuts'))] : []),
+    ...(damage ? [words.damage(of(damage, 'damages'))] : []),
+  ]
+  const broken = [simulation, crashes, power, damage].filter(outcome => outcome && !outcome.passed).length
+  return words.join(parts, words.verdict(broken))
+}
