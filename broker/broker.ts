@@ -17,6 +17,7 @@ import { tellWill } from './wills.ts'
 
 export type { BrokerGauges, BrokerObserver } from './observer.ts'
 export { readProxyHeader } from './proxy.ts'
+export { SESSIONS } from './sessions.ts'
 export type BrokerOptions = EntranceOptions
 export interface BrokerNeeds extends Omit<EntranceNeeds, 'table' | 'delivery' | 'store' | 'closed' | 'stopping'> {
   retained: RetainedValues

@@ -113,6 +113,20 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   return parsed.data
 }
 
+/** Of an environment, the variables that can be gone by. */
+export function readable(
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): Record<string, string | undefined> {
+  const good = Object.entries(environment).filter(([env, value]) => {
+    try {
+      return readConfig({ [env]: value })
+    } catch {
+      return false
+    }
+  })
+  return Object.fromEntries(good)
+}
+
 function badValue(name: Name, value: string | undefined): string {
   const { env, takes, secret } = aboutOf(name)
   return `${env} takes ${takes}${secret ? '.' : `, not ${JSON.stringify(value)}.`}`

@@ -5,6 +5,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { commandTable } from './commands.ts'
 import { settingsTable } from './config.ts'
 import { faultTable, operationTable, publishTable, subscribeTable } from './tables.ts'
 import { trustHeadline, trustSections } from './trust.ts'
@@ -15,6 +16,7 @@ export const PAGES = ['README.md', 'README.zh-CN.md', 'topics.md', 'docs/trust.m
 // biome-ignore format: a table, a row a line
 const BLOCKS: Record<string, () => string> = {
   settings: settingsTable,
+  commands: commandTable,
   faults: faultTable,
   operations: operationTable,
   publish: publishTable,

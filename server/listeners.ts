@@ -87,7 +87,8 @@ export async function listen({ config, http, addressOf, mqtt, proxyHeader }: Nee
   }
 }
 
-function certificate({ tlsCertificate, tlsKey }: Config): { cert: Buffer; key: Buffer } | undefined {
+/** @throws CannotListen */
+export function certificate({ tlsCertificate, tlsKey }: Config): { cert: Buffer; key: Buffer } | undefined {
   if (!tlsCertificate || !tlsKey) return undefined
   try {
     const pair = { cert: readFileSync(tlsCertificate), key: readFileSync(tlsKey) }

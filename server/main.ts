@@ -1,5 +1,5 @@
 /** The process: settings in, one line out when it is ready, and a clean end. */
-import { CannotOpen } from '../storage/open.ts'
+import { CannotOpen, Damaged } from '../storage/open.ts'
 import { type Config, ConfigError, readConfig } from './config.ts'
 import { CannotListen } from './listeners.ts'
 import { createServer, type Server } from './server.ts'
@@ -29,6 +29,7 @@ async function start(): Promise<Server> {
     // What an operator can mend is one sentence; anything else is a mistake of ours, with its stack.
     if (error instanceof CannotListen || error instanceof CannotOpen) say(error.message)
     else say(error instanceof Error ? (error.stack ?? error.message) : String(error))
+    if (error instanceof Damaged) say('Run `npm run im -- doctor`: it tells all that is damaged, and what to do.')
     process.exit(1)
   }
 }

@@ -11,6 +11,7 @@ import { CannotOpen, Damaged } from './level/meta.ts'
 import { openOver } from './level/open.ts'
 import { Witness } from './level/witness.ts'
 
+export { type Inspection, inspect } from './level/inspect.ts'
 export { CannotOpen, Damaged }
 
 /** Told of what happens below the ports. */
@@ -85,9 +86,8 @@ export async function openDirectory(directory: string, observer?: Partial<Storag
   } catch (thrown) {
     const { cause } = thrown as { cause?: { code?: string; message?: string } }
     if (cause?.code === 'LEVEL_LOCKED') throw inUse(directory, thrown)
-    throw new CannotOpen(`The data directory ${directory} cannot be opened: ${cause?.message ?? thrown}.`, {
-      cause: thrown,
-    })
+    const says = `The data directory ${directory} cannot be opened: ${cause?.message ?? thrown}.`
+    throw new (cause?.code === 'LEVEL_CORRUPTION' ? Damaged : CannotOpen)(says, { cause: thrown })
   }
 }
 

@@ -58,6 +58,7 @@ const CASES: [name: string, damage: (parts: Parts) => Promise<unknown>, says: (p
   ['the manifest is gone', ({ manifest }) => rm(manifest), ({ manifest }) => `file ${manifest} is missing`],
   ['the manifest is empty', ({ manifest }) => truncate(manifest), ({ manifest }) => `file ${manifest} is damaged`],
   ['the manifest has a flipped bit', ({ manifest }) => flip(manifest, () => 20), ({ manifest }) => `log ${manifest} is damaged at byte 0, and goes on`],
+  ['the end of the manifest has a flipped bit', ({ manifest }) => flip(manifest, bytes => bytes.length - 1), ({ manifest }) => `file ${manifest} is damaged at byte`],
   ['the length of the first record of the manifest is wrong', ({ manifest }) => flip(manifest, () => 5), ({ manifest }) => `log ${manifest} is damaged at byte 0, and goes on`],
   ['the write-ahead log is gone', ({ log }) => rm(log), ({ log }) => `file ${log} is missing`],
   ['the write-ahead log is empty', ({ log }) => truncate(log), () => 'are missing from the end of the database'],

@@ -3,10 +3,13 @@
  * the file gone. It is told at the start or where it is read, or it changes nothing; nothing else is served than before.
  */
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { Fault } from '../protocol/faults.ts'
+import { examine, type Report } from '../server/commands/doctor.ts'
 import { CannotOpen } from '../storage/open.ts'
 import { endsOf, filesOf, harm, imageOf, lived, open, type Plan, planOf, served } from './support/damage.ts'
 import { Chance, figures, scale, seedOfRun } from './support/proof.ts'
@@ -15,6 +18,10 @@ const SEED = seedOfRun()
 const DAMAGES = scale('DAMAGES', 150)
 /** Case to be played alone. */
 const ONLY = scale('DAMAGE', -1)
+
+const IM = fileURLToPath(new URL('../server/im.js', import.meta.url))
+/** Cases of which the real command is asked. */
+const COMMANDS = 9
 
 type Served = Map<string, string>
 interface World {
@@ -36,6 +43,7 @@ test('a damaged file is told, or changes nothing', { timeout: 3_600_000 }, async
   for (const { file, kind } of filesOf(directory)) kinds.set(kind, [...(kinds.get(kind) ?? []), { file }])
   t.diagnostic([...kinds].map(([kind, files]) => `${kind} ${files.length}`).join(', '))
   const counts = { detectedAtStart: 0, detectedAtRead: 0, torn: 0, harmless: 0 }
+  let told = 0
   const byKind: Record<string, Record<string, number>> = {}
   for (let nth = 0; nth < DAMAGES; nth++) {
     const [kind, files] = [...kinds][nth % kinds.size] as [string, { file: string }[]]
@@ -43,12 +51,18 @@ test('a damaged file is told, or changes nothing', { timeout: 3_600_000 }, async
     const { file } = choice.of(files)
     const damage = harm(directory, file, choice)
     if (ONLY >= 0 && ONLY !== nth) continue
-    const replay = `SEED=${SEED} DAMAGES=${nth + 1} DAMAGE=${nth} node --test dist/test/damage.test.js`
-    const outcome = await outcomeOf(t, world, file, damage.bytes).catch(thrown => {
-      throw new Error(`${file}, ${damage.how}: ${thrown.message}\nreplay: ${replay}`, { cause: thrown })
-    })
-    counts[outcome]++
-    byKind[kind] = { ...byKind[kind], [outcome]: (byKind[kind]?.[outcome] ?? 0) + 1 }
+    try {
+      const outcome = await outcomeOf(t, world, file, damage.bytes)
+      await checkDoctor(t, world, file, damage.bytes, outcome, told++ < COMMANDS)
+      counts[outcome]++
+      byKind[kind] = { ...byKind[kind], [outcome]: (byKind[kind]?.[outcome] ?? 0) + 1 }
+    } catch (thrown) {
+      // A server's files differ a little from run to run: what was damaged stays, so that it can be looked at.
+      const kept = await imageOf('kept', directory, file, damage.bytes)
+      const replay = `SEED=${SEED} DAMAGES=${nth + 1} DAMAGE=${nth} node --test dist/test/damage.test.js`
+      const why = thrown instanceof Error ? thrown.message : String(thrown)
+      throw new Error(`${file}, ${damage.how}: ${why}\nreplay: ${replay}\nfiles: ${kept}`, { cause: thrown })
+    }
   }
   t.diagnostic(JSON.stringify(byKind))
   figures(t, { damages: DAMAGES, ...counts, silent: 0 })
@@ -95,6 +109,41 @@ async function outcomeOf(t: TestContext, world: World, file: string, bytes?: Buf
   } finally {
     rmSync(image, { recursive: true, force: true })
   }
+}
+
+/** The doctor finds what the start found, and nothing where nothing is damaged. */
+async function checkDoctor(
+  t: TestContext,
+  world: World,
+  file: string,
+  bytes: Buffer | undefined,
+  outcome: Outcome,
+  asCommand: boolean,
+): Promise<void> {
+  const image = await imageOf(t, world.directory, file, bytes)
+  const before = filesOf(image)
+  const environment = { IM_DATA_DIR: image, IM_HTTP_PORT: '0', IM_MQTT_PORT: '0' }
+  const report = asCommand ? byCommand(environment) : await examine(environment)
+  const found = report.checks.filter(({ check, level }) => check === 'database' && level === 'problem')
+  if (outcome === 'detectedAtStart' || outcome === 'detectedAtRead') {
+    assert.ok(
+      found.length > 0 && found.every(({ todo }) => todo),
+      `the doctor finds nothing: ${JSON.stringify(report)}`,
+    )
+    assert.ok(
+      found.some(({ says }) => says.includes(basename(file)) || /^Commits? /.test(says)),
+      found[0]?.says,
+    )
+  } else assert.deepEqual(found, [], 'the doctor finds something in what is served whole')
+  assert.deepEqual(filesOf(image), before, 'the doctor leaves the files as they are')
+  rmSync(image, { recursive: true, force: true })
+}
+
+function byCommand(environment: Record<string, string>): Report {
+  const { status, stdout } = spawnSync(process.execPath, [IM, 'doctor', '--json'], { env: { ...environment } })
+  const report = JSON.parse(stdout.toString()) as Report
+  assert.equal(status, report.ok ? 0 : 1)
+  return report
 }
 
 /** Whether a message says what is damaged. */

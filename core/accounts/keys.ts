@@ -21,7 +21,7 @@ interface KeyRow {
   hash: string
   createdAt: EpochMs
 }
-const KEYS = table<KeyRow>('keys', { byHash: row => ({ partition: row.hash, sort: '' }) })
+export const KEYS = table<KeyRow>('keys', { byHash: row => ({ partition: row.hash, sort: '' }) })
 /** How many keys a user has, so that two made at once cannot both be the last one. Partition: app; key: user. */
 const KEY_COUNTS = table<{ count: number }>('key-counts')
 

@@ -75,7 +75,8 @@ function reindex(rows: Rows, change: Change, key: string, stored: Buffer | undef
   for (const index of after) if (!before.includes(index)) rows.put(index, seal(index, blank(0)))
 }
 
-function indexKeys(table: Table<never>, at: RowKey, row: object): string[] {
+/** Where else a record stands. */
+export function indexKeys(table: Table<never>, at: RowKey, row: object): string[] {
   const keys: string[] = []
   for (const [name, place] of Object.entries(table.indexes ?? {})) {
     const index: IndexKey | undefined = place(row as never, { partition: at.partition, key: at.key })

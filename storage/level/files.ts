@@ -1,4 +1,5 @@
 /** The database's files, as they lie, before LevelDB opens them: it would mend in silence what cannot be mended. */
+import { existsSync } from 'node:fs'
 import { link, mkdtemp, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
@@ -32,6 +33,7 @@ function raise(damaged: Damaged): never {
  * empty database beside it is opened with a second name of the lock's file. Undefined: it is in use.
  */
 export async function lock(directory: string): Promise<(() => Promise<void>) | undefined> {
+  if (!existsSync(join(directory, 'LOCK'))) return async () => {}
   const beside = await mkdtemp(join(dirname(directory), '.lock-'))
   const level = new ClassicLevel(beside)
   const release = async () => {
@@ -39,7 +41,7 @@ export async function lock(directory: string): Promise<(() => Promise<void>) | u
     await rm(beside, { recursive: true, force: true })
   }
   try {
-    await link(join(directory, 'LOCK'), join(beside, 'LOCK')).catch(nothingToLock)
+    await link(join(directory, 'LOCK'), join(beside, 'LOCK'))
     await level.open()
     return release
   } catch (thrown) {
@@ -47,8 +49,4 @@ export async function lock(directory: string): Promise<(() => Promise<void>) | u
     if ((thrown as { cause?: { code?: string } }).cause?.code === 'LEVEL_LOCKED') return undefined
     throw thrown
   }
-}
-
-function nothingToLock(cause: NodeJS.ErrnoException): void {
-  if (cause.code !== 'ENOENT') throw cause
 }

@@ -41,6 +41,13 @@ export function readLog(bytes: Buffer, file: string): { records: Buffer[]; flaw:
   return { records, flaw: flaw ?? (at < bytes.length ? at : undefined) }
 }
 
+/** Whether the end that begins at a flaw was never written as a whole: LevelDB takes it for that only then. */
+export function isCutOff(bytes: Buffer, flaw: number): boolean {
+  const header = bytes.subarray(flaw, flaw + HEADER)
+  if (header.length < HEADER || header.every(byte => byte === 0)) return true
+  return bytes.length <= endOfBlock(flaw) && endOf(bytes, flaw) > bytes.length
+}
+
 /** Behind a flaw: the next record of the block, wherever it begins, as a damaged length says nothing; or the next block. */
 export function nextWhole(bytes: Buffer, flaw: number): number {
   const blockEnd = endOfBlock(flaw)

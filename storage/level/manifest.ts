@@ -5,7 +5,7 @@
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { readLog } from './logfile.ts'
+import { isCutOff, readLog } from './logfile.ts'
 import { Damaged } from './meta.ts'
 import { Reader } from './varint.ts'
 
@@ -39,11 +39,8 @@ export async function readManifest(directory: string): Promise<Manifest | undefi
   const file = join(directory, name)
   if (!names.has(name)) throw new Damaged(`The database's file ${file} is missing, or CURRENT names a wrong one.`)
   const state = read(await readFile(file), file)
-  return {
-    logs: logs(directory, names, state),
-    tables: tables(directory, names, state),
-    named: [join(directory, 'CURRENT'), file],
-  }
+  const place = { directory, names, manifest: file }
+  return { logs: logs(place, state), tables: tables(place, state), named: [join(directory, 'CURRENT'), file] }
 }
 
 function noDirectory(cause: NodeJS.ErrnoException): string[] {
@@ -54,7 +51,9 @@ function noDirectory(cause: NodeJS.ErrnoException): string[] {
 function read(bytes: Buffer, file: string): State {
   const state: State = { log: 0, levels: new Map() }
   // An end that is cut off was being written when the process stopped: it changes nothing that files do not show.
-  const { records } = readLog(bytes, file)
+  const { records, flaw } = readLog(bytes, file)
+  if (flaw !== undefined && !isCutOff(bytes, flaw))
+    throw new Damaged(`The database's file ${file} is damaged at byte ${flaw}.`)
   try {
     for (const record of records) apply(state, new Reader(record))
   } catch (cause) {
@@ -95,21 +94,34 @@ function apply(state: State, edit: Reader): void {
   }
 }
 
-function logs(directory: string, names: ReadonlySet<string>, { log }: State): string[] {
-  const found = [...names].filter(name => /^\d+\.log$/.test(name) && Number.parseInt(name, 10) >= log)
-  const first = found.find(name => Number.parseInt(name, 10) === log)
-  if (log !== 0 && !first) throw new Damaged(`The database's file ${join(directory, numbered(log, 'log'))} is missing.`)
-  return found.sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10)).map(name => join(directory, name))
+/** Where the files lie, and who names them. */
+interface Place {
+  directory: string
+  names: ReadonlySet<string>
+  manifest: string
 }
 
-function tables(directory: string, names: ReadonlySet<string>, { levels }: State): Manifest['tables'] {
+function logs(place: Place, { log }: State): string[] {
+  const numberOf = (name: string) => Number.parseInt(name, 10)
+  const found = [...place.names].filter(name => /^\d+\.log$/.test(name) && numberOf(name) >= log)
+  if (log !== 0 && !found.some(name => numberOf(name) === log)) throw missing(place, log, 'log')
+  return found.sort((a, b) => numberOf(a) - numberOf(b)).map(name => join(place.directory, name))
+}
+
+function tables(place: Place, { levels }: State): Manifest['tables'] {
   return [...levels.values()].flatMap(level =>
     [...level].map(([number, bytes]) => {
-      const name = [numbered(number, 'ldb'), numbered(number, 'sst')].find(name => names.has(name))
-      if (!name) throw new Damaged(`The database's file ${join(directory, numbered(number, 'ldb'))} is missing.`)
-      return { file: join(directory, name), bytes }
+      const name = [numbered(number, 'ldb'), numbered(number, 'sst')].find(name => place.names.has(name))
+      if (!name) throw missing(place, number, 'ldb')
+      return { file: join(place.directory, name), bytes }
     }),
   )
+}
+
+/** A manifest that lost its end names files that are rightly gone. */
+function missing({ directory, manifest }: Place, number: number, ending: string): Damaged {
+  const file = join(directory, numbered(number, ending))
+  return new Damaged(`The database's file ${file} is missing, or the end of ${manifest}, which names it, is cut off.`)
 }
 
 const numbered = (number: number, ending: string) => `${String(number).padStart(6, '0')}.${ending}`

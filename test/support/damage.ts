@@ -144,9 +144,14 @@ export function filesOf(directory: string): { file: string; kind: string }[] {
 }
 
 /** Tables, which nobody writes in place, are shared with the original; one file is another's. */
-export async function imageOf(t: TestContext, directory: string, damaged?: string, bytes?: Buffer): Promise<string> {
+export async function imageOf(
+  t: TestContext | 'kept',
+  directory: string,
+  damaged?: string,
+  bytes?: Buffer,
+): Promise<string> {
   const image = await mkdtemp(join(tmpdir(), 'damage-'))
-  t.after(() => rmSync(image, { recursive: true, force: true }))
+  if (t !== 'kept') t.after(() => rmSync(image, { recursive: true, force: true }))
   for (const { file, kind } of filesOf(directory)) {
     const to = join(image, file)
     mkdirSync(dirname(to), { recursive: true })

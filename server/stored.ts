@@ -1,0 +1,8 @@
+/** Tables whose records stand in indexes too: what a check of the whole database compares. */
+
+import { SESSIONS } from '../broker/broker.ts'
+import { KEYS } from '../core/accounts/keys.ts'
+import type { Table } from '../core/ports.ts'
+import { DEVICE_KEYS, DEVICES, MEMBERS } from '../core/tables.ts'
+
+export const INDEXED = [MEMBERS, DEVICES, DEVICE_KEYS, KEYS, SESSIONS] as readonly Table<never>[]
