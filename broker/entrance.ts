@@ -99,10 +99,14 @@ export class Entrance {
     }
   }
 
-  /** The connection before is told, and has written what it leaves, before this one reads it [MQTT-3.1.4-3]. */
+  /**
+   * The connection before is told, and has written what it leaves, before this one reads it [MQTT-3.1.4-3].
+   * @throws Fault `log-unavailable`: it cannot be written now.
+   */
   async #takeOver(before: Connection): Promise<void> {
     before.end('session-taken-over')
-    await (before.closing ?? this.#needs.closed(before))
+    const stuck = before.session.unwritten.then(() => Promise.reject(new Fault('log-unavailable')))
+    await Promise.race([before.closing ?? this.#needs.closed(before), stuck])
   }
 
   async #enter(

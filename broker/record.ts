@@ -52,12 +52,18 @@ export class SessionRecord {
   #closed = false
   /** A write has failed, and may be there all the same. */
   #unsure = false
+  /** Resolves when what the connection left could not be written at once. */
+  readonly unwritten: Promise<void>
+  #isUnwritten!: () => void
 
   constructor({ row, version }: Opened, needs: Needs) {
     this.#row = row
     this.#version = version
     this.#key = sessionKey(row)
     this.#needs = needs
+    this.unwritten = new Promise(resolve => {
+      this.#isUnwritten = resolve
+    })
   }
 
   get row(): Readonly<SessionRow> {
@@ -125,6 +131,7 @@ export class SessionRecord {
       } catch (thrown) {
         if (this.#lost || stopping()) throw thrown
         failed('close', thrown)
+        this.#isUnwritten()
         const delay = RETRY_MS[Math.min(failures, RETRY_MS.length - 1)] as number
         await new Promise<void>(resolve => scheduler.after(delay, resolve))
       }

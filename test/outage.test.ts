@@ -3,29 +3,30 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { publishPacket } from '../bench/wire/packets.ts'
 import { Script } from '../bench/wire/script.ts'
 import { readConfig } from '../server/config.ts'
 import { createServer } from '../server/server.ts'
 import { openOver } from '../storage/level/open.ts'
 import { openDirectory } from '../storage/open.ts'
-import { rest } from './support/server.ts'
+import { entryOf, rest } from './support/server.ts'
 
 const OUTAGE_MS = 5_000
 const SENDERS = 10
 
-test(`the log is unavailable for ${OUTAGE_MS} ms under load`, { timeout: 120_000 }, async t => {
+/** A server whose log cannot be written while `broken`. */
+async function fragile(t: TestContext) {
   const dir = mkdtempSync(join(tmpdir(), 'im-outage-'))
   const level = await openDirectory(dir)
-  let broken = false
+  const log = { broken: false }
   const batch = level.batch.bind(level) as () => { write: (options: object) => Promise<void> }
   // Below the log: the engine's own write fails, as on a disk that has gone.
   Object.assign(level, {
     batch: () => {
       const chained = batch()
       const write = chained.write.bind(chained)
-      chained.write = options => (broken ? Promise.reject(new Error('injected')) : write(options))
+      chained.write = options => (log.broken ? Promise.reject(new Error('injected')) : write(options))
       return chained
     },
   })
@@ -52,6 +53,42 @@ test(`the log is unavailable for ${OUTAGE_MS} ms under load`, { timeout: 120_000
   const { body } = await rest(server, 'POST', '/v1/register', { user: 'alice', password: 'alice has a password' })
   const { accessToken } = body as { accessToken: string }
   assert.equal((await rest(server, 'POST', '/v1/groups', { group: 'ops', name: 'ops' }, accessToken)).status, 201)
+  return { server, log, accessToken }
+}
+
+test('a reader who goes while nothing can be written is refused meanwhile, and then has nothing twice', async t => {
+  const { server, log, accessToken } = await fragile(t)
+  const options = { clientId: 'phone', username: 'alice', password: accessToken, clean: false }
+  const connect = (version: 4 | 5) =>
+    Script.connect({ port: server.ports.mqtt }, version, { ...options, properties: { sessionExpiryInterval: 600 } })
+  const say = (text: string) =>
+    rest(server, 'POST', '/v1/conversations/g:ops/messages', { text, clientMessageId: text }, accessToken)
+  const phone = await connect(5)
+  phone.wire.acknowledges = false
+  await phone.subscribe('im/u/alice/inbox')
+  for (const text of ['one', 'two', 'three']) assert.equal((await say(text)).status, 201)
+  const [one, two, three] = [await phone.next('publish'), await phone.next('publish'), await phone.next('publish')]
+  phone.ack('puback', one.id)
+  phone.ack('puback', three.id)
+  await phone.ping()
+  log.broken = true
+  await phone.cut()
+  // Until the server has tried to write what the connection left, it waits; from then on it refuses at once.
+  await assert.rejects(connect(5), { code: 0x88 })
+  await assert.rejects(connect(4), { code: 3 })
+  log.broken = false
+
+  let again: Script | undefined
+  while (!again) again = await connect(5).catch(() => undefined)
+  const resent = await again.next('publish')
+  assert.deepEqual([resent.id, resent.dup, entryOf(resent).text], [two.id, true, 'two'])
+  await say('four')
+  assert.equal(entryOf(await again.next('publish')).text, 'four')
+  await again.disconnect()
+})
+
+test(`the log is unavailable for ${OUTAGE_MS} ms under load`, { timeout: 120_000 }, async t => {
+  const { server, log, accessToken } = await fragile(t)
 
   let ackedWhileBroken = 0
   const reasons: (number | undefined)[] = []
@@ -84,7 +121,7 @@ test(`the log is unavailable for ${OUTAGE_MS} ms under load`, { timeout: 120_000
             script.send(publishPacket(version, { topic: 'im/g/ops/send', payload: text, qos: 1, id }))
           }
           const { id } = await script.next('puback')
-          if (broken) ackedWhileBroken++
+          if (log.broken) ackedWhileBroken++
           acked.push(unacked.get(id) as string)
           unacked.delete(id)
         }
@@ -98,14 +135,14 @@ test(`the log is unavailable for ${OUTAGE_MS} ms under load`, { timeout: 120_000
     while (!reached()) await new Promise(resolve => setImmediate(resolve))
   }
   await until(() => acked.length > 200)
-  broken = true
+  log.broken = true
   const refused = await rest(server, 'POST', '/v1/conversations/g:ops/messages', { text: 'while broken' }, accessToken)
   assert.deepEqual([refused.status, (refused.body as { code: string }).code], [503, 'log-unavailable'])
   const from = acked.length
   // The length of the outage is what is tested here.
   await new Promise(resolve => setTimeout(resolve, OUTAGE_MS))
   const during = acked.length - from
-  broken = false
+  log.broken = false
   await until(() => acked.length > from + during + 200)
   over = true
   await Promise.all(senders)
