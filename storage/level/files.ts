@@ -35,17 +35,18 @@ function raise(damaged: Damaged): never {
 export async function lock(directory: string): Promise<(() => Promise<void>) | undefined> {
   if (!existsSync(join(directory, 'LOCK'))) return async () => {}
   const beside = await mkdtemp(join(dirname(directory), '.lock-'))
-  const level = new ClassicLevel(beside)
-  const release = async () => {
-    await level.close()
-    await rm(beside, { recursive: true, force: true })
-  }
+  const remove = () => rm(beside, { recursive: true, force: true })
   try {
     await link(join(directory, 'LOCK'), join(beside, 'LOCK'))
+    // It begins to open when it is made.
+    const level = new ClassicLevel(beside)
     await level.open()
-    return release
+    return async () => {
+      await level.close()
+      await remove()
+    }
   } catch (thrown) {
-    await release()
+    await remove()
     if ((thrown as { cause?: { code?: string } }).cause?.code === 'LEVEL_LOCKED') return undefined
     throw thrown
   }

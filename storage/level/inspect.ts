@@ -74,24 +74,28 @@ async function readRows(
   tables: readonly Table<never>[],
 ): Promise<void> {
   const copy = await mkdtemp(join(directory, '.doctor-'))
-  const level: Level = new ClassicLevel<string, Buffer>(copy, { valueEncoding: 'buffer', createIfMissing: false })
   try {
     await copyTo(copy, files)
+    // It begins to open when it is made.
+    const level: Level = new ClassicLevel<string, Buffer>(copy, { valueEncoding: 'buffer', createIfMissing: false })
     await level.open().catch(thrown => {
       throw new CannotOpen(`The database cannot be opened: ${thrown.cause?.message ?? thrown.message}.`)
     })
-    const engine = new Engine(level)
-    await guarded(found, () => checkMeta(engine, commits))
-    await guarded(found, async () => void (await readLinks(engine, commits)))
-    const check = new RowCheck(level, tables, flaw => {
-      found.flawCount++
-      if (found.flaws.length < MOST) found.flaws.push(flaw)
-    })
-    found.rows = await check.run()
+    await readOpen(found, level, commits, tables).finally(() => level.close())
   } finally {
-    await level.close()
     await rm(copy, { recursive: true, force: true })
   }
+}
+
+async function readOpen(found: Inspection, level: Level, commits: number, tables: readonly Table<never>[]) {
+  const engine = new Engine(level)
+  await guarded(found, () => checkMeta(engine, commits))
+  await guarded(found, async () => void (await readLinks(engine, commits)))
+  const check = new RowCheck(level, tables, flaw => {
+    found.flawCount++
+    if (found.flaws.length < MOST) found.flaws.push(flaw)
+  })
+  found.rows = await check.run()
 }
 
 async function copyTo(copy: string, files: string): Promise<void> {
