@@ -21,8 +21,6 @@ export interface DeviceIs {
   clientId: string
   version: Version
   password: string
-  /** It comes back to another node, which cannot ask the one before for what it has not written: to the reader that is a crash. */
-  moves: boolean
   /** Its session outlives the connection. */
   persistent: boolean
   /** Entries that it takes unacknowledged; MQTT 5. */
@@ -68,6 +66,7 @@ export class Device {
   #wire: Wire | undefined
   #line: Line | undefined
   #connections = 0
+  #node: number | undefined
   /** Received and not acknowledged, on this connection. */
   unacknowledged: number[] = []
 
@@ -91,6 +90,7 @@ export class Device {
 
   connect(node: number): void {
     this.drop()
+    this.#moves(node)
     this.#connections++
     // MQTT 3.1.1: a clean session ends with its connection, whoever comes next.
     this.#passing = !this.is.persistent || (this.#blank && this.is.version === 4)
@@ -118,6 +118,14 @@ export class Device {
         ...(version === 5 && { properties }),
       }),
     )
+  }
+
+  /** Another node cannot ask the one before for what it has not written: to the reader that is a crash. */
+  #moves(node: number): void {
+    const { connection, session } = this
+    if (this.#node !== node && this.#node !== undefined)
+      this.#world.tell({ do: 'disconnected', at: this.#world.now(), connection, session, crash: true })
+    this.#node = node
   }
 
   /** The connection is given up without a word; the server may hear of it or not. */
@@ -160,14 +168,13 @@ export class Device {
     this.#subscribing = false
     this.unacknowledged = []
     if (this.#passing) this.subscribed = false
-    const crash = how.crash || this.is.moves
     if (was)
       this.#world.tell({
         do: 'disconnected',
         at: this.#world.now(),
         connection,
         session,
-        ...(crash && { crash: true }),
+        ...how,
         ...(this.#passing && { left: true }),
       })
   }

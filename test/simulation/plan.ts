@@ -76,7 +76,6 @@ export function cast(plan: Plan, chance: Chance, passwords: Record<Person, strin
     clientId,
     version,
     password: passwords[user],
-    moves: plan.nodes > 1,
     persistent: chance.happens(0.8),
     // Two nodes at once cannot know of each other what is on its way into the log.
     namesMessages: plan.nodes > 1 || chance.happens(0.5),
