@@ -125,6 +125,41 @@ test('an end that is torn off is left out, and told', async t => {
   }
 })
 
+test('a torn end may have whole records behind missing ones, unless they say that something durable is missing', async t => {
+  const directory = await place(t)
+  const { storage } = await opened(t, directory)
+  for (const n of range(1, 50)) await storage.log.append(OPS, says(`${n}`))
+  const durable = (await readFile(await logOf(directory))).length
+  for (const n of range(1, 3))
+    await storage.records.write([put(NOTES, 'p', `${n}`, { text: `${n}` })], { durable: false })
+  // One commit, of many records of the engine's log.
+  await Promise.all(range(51, 100).map(n => storage.log.append(OPS, says(`${n} ${'x'.repeat(4_000)}`))))
+  const torn = await readFile(await logOf(directory))
+  assert.ok(torn.length > durable + 150_000)
+  await storage.log.append(OPS, says('101'))
+  const more = await readFile(await logOf(directory))
+
+  for (const [bytes, at, expected] of [
+    [torn, durable + 10, [100, 50]],
+    [torn, durable + 40_000, [50]],
+    [torn, durable + 100_000, [50]],
+    [more, durable + 10, []],
+    [more, durable + 100_000, []],
+    [torn, durable - 100, []],
+  ] as const) {
+    const image = await crashImage(t, directory)
+    await writeFile(await logOf(image), Buffer.from(bytes).fill(0, at, at + 512))
+    if (expected.length === 0) await assert.rejects(open(image), CannotOpen, `at ${at}`)
+    else {
+      const storage = await open(image)
+      const end = (await storage.log.tails([OPS]))[0]?.seq ?? 0
+      assert.ok((expected as readonly number[]).includes(end), `${end} at ${at}`)
+      assert.equal((await storage.log.read(OPS, { limit: 200 })).length, end)
+      await storage[Symbol.asyncDispose]()
+    }
+  }
+})
+
 async function logOf(directory: string): Promise<string> {
   const files = await readdir(join(directory, 'level'))
   return join(directory, 'level', files.find(name => name.endsWith('.log')) ?? assert.fail('no write-ahead log'))

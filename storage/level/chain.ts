@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto'
 import type { Engine } from './engine.ts'
 import { Damaged } from './meta.ts'
 import type { Rows } from './overlay.ts'
-import { batchKey, behind, blank, HEAD, seal, whole } from './rows.ts'
+import { batchKey, behind, blank, HEAD, isWhole, seal, whole } from './rows.ts'
 import type { Witness } from './witness.ts'
 
 /** The engine's buffer; a full one is written out while the next fills. */
@@ -18,6 +18,9 @@ const KEEP_BYTES = 2.5 * WRITE_BUFFER_BYTES
 /** Commits whose rows are removed together. */
 const SEGMENT = 64
 const HASH_BYTES = 16
+const PAYLOAD_BYTES = 18 + HASH_BYTES
+const VALUE_BYTES = HEAD + PAYLOAD_BYTES
+const MAX_KEY_BYTES = batchKey(Number.MAX_SAFE_INTEGER).length
 
 interface Link {
   number: number
@@ -86,7 +89,7 @@ export class Chain {
   #next(): { link: Link; row: readonly [string, Buffer] } {
     const number = this.#number + 1
     const key = batchKey(number)
-    const value = blank(18 + HASH_BYTES)
+    const value = blank(PAYLOAD_BYTES)
     value.writeUIntBE(number, HEAD, 6)
     value.writeUIntBE(this.#floor, HEAD + 6, 6)
     value.writeUIntBE(this.#durable, HEAD + 12, 6)
@@ -110,6 +113,20 @@ export class Chain {
   get number(): number {
     return this.#number
   }
+}
+
+/** The row that ends a commit, from LevelDB's record of the commit: each put is 1, length and key, length and value. */
+export function linkAtEnd(record: Buffer): Pick<Link, 'number' | 'durable'> | undefined {
+  const valueAt = record.length - VALUE_BYTES
+  if (record[valueAt - 1] !== VALUE_BYTES) return undefined
+  const value = record.subarray(valueAt)
+  for (let keyBytes = 4; keyBytes <= MAX_KEY_BYTES; keyBytes++) {
+    const keyAt = valueAt - 1 - keyBytes
+    if (record[keyAt - 1] !== keyBytes || record[keyAt - 2] !== 1) continue
+    const key = record.toString('latin1', keyAt, keyAt + keyBytes)
+    if (key.startsWith('b\0') && isWhole(key, value)) return readLink([key, value])
+  }
+  return undefined
 }
 
 /** The database lost something that was stored. */

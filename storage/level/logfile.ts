@@ -59,7 +59,7 @@ export function nextWhole(bytes: Buffer, flaw: number): number {
 const endOfBlock = (at: number) => at - (at % BLOCK) + BLOCK
 const endOf = (bytes: Buffer, at: number) => at + HEADER + bytes.readUInt16LE(at + 4)
 
-function isWholeAt(bytes: Buffer, at: number): boolean {
+export function isWholeAt(bytes: Buffer, at: number): boolean {
   const type = bytes[at + 6] ?? 0
   if (type < FULL || type > LAST || at + HEADER > bytes.length) return false
   const end = endOf(bytes, at)

@@ -65,6 +65,14 @@ export function seal(key: string, value: Buffer): Buffer {
   return value
 }
 
+export const isWhole = (key: string, value: Buffer): boolean => {
+  try {
+    return whole(key, value) === value
+  } catch {
+    return false
+  }
+}
+
 /** The value, if it is whole. @throws Fault `log-unavailable` */
 export function whole(key: string, value: Buffer): Buffer {
   if (value.length < HEAD) throw damaged(key, 'it is too short')
