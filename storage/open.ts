@@ -1,5 +1,6 @@
 /** Opens the storage that the settings name. */
-import { mkdir, statfs } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, open, readdir, rename, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { MemoryLevel } from 'memory-level'
@@ -71,7 +72,30 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
 export async function openDirectory(directory: string, observer?: Partial<StorageObserver>): Promise<Level> {
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const files = join(directory, 'level')
+  if (!existsSync(files)) await make(directory, files)
   const { torn } = await look(directory, files)
+  const level = await openFiles(directory, files)
+  for (const end of torn) observer?.tornWrite?.(end)
+  return level
+}
+
+/** LevelDB does not sync the first file of a new database: a power cut could leave one that does not open. */
+async function make(directory: string, files: string): Promise<void> {
+  const half = `${files}.new`
+  await rm(half, { recursive: true, force: true })
+  const level = await openFiles(directory, half)
+  await level.close()
+  for (const name of await readdir(half)) await sync(join(half, name))
+  await sync(half)
+  await rename(half, files)
+  await sync(directory)
+}
+async function sync(path: string): Promise<void> {
+  await using file = await open(path)
+  await file.sync()
+}
+
+async function openFiles(directory: string, files: string): Promise<Level> {
   const level: Level = new ClassicLevel<string, Buffer>(files, {
     valueEncoding: 'buffer',
     writeBufferSize: WRITE_BUFFER_BYTES,
@@ -79,9 +103,11 @@ export async function openDirectory(directory: string, observer?: Partial<Storag
     maxFileSize: 8 * 1024 * 1024,
     cacheSize: 32 * 1024 * 1024,
   })
+  // LevelDB syncs no names after an opening. A power cut could then bring back the log that it has just recovered, without
+  // the end of it that was never synced, and beside it the new log with synced commits upon that end.
+  level.hooks.postopen.add(() => sync(files))
   try {
     await level.open()
-    for (const end of torn) observer?.tornWrite?.(end)
     return level
   } catch (thrown) {
     const { cause } = thrown as { cause?: { code?: string; message?: string } }

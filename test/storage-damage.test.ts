@@ -1,6 +1,6 @@
 /** The embedded database when something of it is damaged, missing, torn off, or not ours. */
 import assert from 'node:assert/strict'
-import { cp, readdir, readFile, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { ClassicLevel } from 'classic-level'
@@ -158,6 +158,18 @@ test('a torn end may have whole records behind missing ones, unless they say tha
       await storage[Symbol.asyncDispose]()
     }
   }
+})
+
+test('a database that was half made when the power went is made anew', async t => {
+  const directory = await place(t)
+  const half = join(directory, 'level.new')
+  await mkdir(half)
+  await writeFile(join(half, 'CURRENT'), 'MANIFEST-000001\n')
+  await writeFile(join(half, 'MANIFEST-000001'), '')
+  const storage = await open(directory)
+  assert.equal((await storage.log.append(OPS, says('first'))).seq, 1)
+  await storage[Symbol.asyncDispose]()
+  assert.deepEqual((await readdir(directory)).sort(), ['last-commit', 'level'])
 })
 
 async function logOf(directory: string): Promise<string> {
