@@ -131,7 +131,7 @@ export class Entrance {
       observer: this.#needs.observer,
     })
     connection.session = this.#session(connection, opened, packet)
-    connection.origins = new Origins(records, connection.session.key)
+    connection.origins = new Origins(records, connection.session.key, opened.resumed)
     connection.ingress = new Ingress({
       caller,
       session: connection.session,

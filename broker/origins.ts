@@ -34,11 +34,16 @@ export class Origins {
   readonly #known = new Map<number, { hash: string; slot: number }>()
   readonly #slots: (number | undefined)[] = []
   readonly #qos2 = new Map<number, string>()
+  /** Of those, what this session has not released: also without DUP it is the same publish [MQTT-4.3.3-2]. */
+  readonly #unreleased = new Set<number>()
+  readonly #resumed: boolean
   #order = 0
   #loaded: Promise<void> | undefined
 
-  constructor(records: Records, sessionKey: string) {
+  /** `resumed`: what is left is of the same session, not of one before a clean start. */
+  constructor(records: Records, sessionKey: string, resumed: boolean) {
     this.#records = records
+    this.#resumed = resumed
     this.#key = sessionKey
   }
 
@@ -65,8 +70,10 @@ export class Origins {
     const found = rows.map(({ key, row }) => ({ key, ...(row as OriginRow) })).sort((a, b) => a.o - b.o)
     for (const { key, p, h, o } of found) {
       this.#order = o
-      if (key.startsWith('q')) this.#qos2.set(p, h)
-      else this.#take(Number(key), p, h)
+      if (key.startsWith('q')) {
+        this.#qos2.set(p, h)
+        if (this.#resumed) this.#unreleased.add(p)
+      } else this.#take(Number(key), p, h)
     }
   }
 
@@ -82,9 +89,10 @@ export class Origins {
     const hash = createHash('sha256').update(topic).update('\0').update(payload).digest('base64').slice(0, 24)
     const row: OriginRow = { p: packetId, h: hash, o: ++this.#order }
     if (qos === 2) {
-      if (dup && this.#qos2.get(packetId) === hash) return 'repeated'
+      if ((dup || this.#unreleased.has(packetId)) && this.#qos2.get(packetId) === hash) return 'repeated'
       if (this.#qos2.size >= MAX_QOS2 && !this.#qos2.has(packetId)) throw new Fault('too-many-requests')
       this.#qos2.set(packetId, hash)
+      this.#unreleased.add(packetId)
       return [put(ORIGINS, this.#key, `q${packetId}`, row)]
     }
     if (dup && this.#known.get(packetId)?.hash === hash) return 'repeated'
@@ -96,14 +104,19 @@ export class Origins {
 
   /** The publish was refused or its outcome is unknown: it is not here. */
   forget(packetId: number, qos: 1 | 2): void {
-    if (qos === 2) this.#qos2.delete(packetId)
+    if (qos === 2) this.#drop(packetId)
     else this.#known.delete(packetId)
   }
 
   /** PUBREL: the packet id may be used for something new. Durable when it resolves. */
   async release(packetId: number): Promise<void> {
-    if (!this.#qos2.delete(packetId)) return
+    if (!this.#drop(packetId)) return
     await this.#records.write([remove(ORIGINS, this.#key, `q${packetId}`)])
+  }
+
+  #drop(packetId: number): boolean {
+    this.#unreleased.delete(packetId)
+    return this.#qos2.delete(packetId)
   }
 
   /** DISCONNECT: the client has nothing left to repeat. */

@@ -1,6 +1,7 @@
 /** A message is stored once, however often it is sent: by its clientMessageId, or by packet id where it has none. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { publishPacket } from '../bench/wire/packets.ts'
 import { type EntryJson, type Person, TestServer } from './support/server.ts'
 
 const texts = async (person: Person, conversation: string) =>
@@ -105,6 +106,33 @@ for (const version of [4, 5] as const) {
     assert.equal((await third.publish({ ...publish, dup: true }))?.type, 'pubcomp')
     assert.deepEqual(await texts(alice, 'g:ops'), ['exactly once'])
     await third.publish(publish)
+    assert.deepEqual(await texts(alice, 'g:ops'), ['exactly once', 'exactly once'])
+  })
+
+  test(`QoS 2 is stored once until PUBREL also where it comes again without DUP (${version})`, async t => {
+    const server = await TestServer.start(t)
+    const { alice } = await server.people('alice')
+    await alice.group('ops')
+    const publish = { topic: 'im/g/ops/send', payload: 'exactly once', qos: 2 as const, id: 5 }
+    const half = await alice.connect(version)
+    for (let count = 0; count < 2; count++) {
+      half.send(publishPacket(version, publish))
+      await half.next('pubrec')
+    }
+    await half.cut()
+    const again = await alice.connect(version)
+    again.send(publishPacket(version, publish))
+    await again.next('pubrec')
+    await server.kill()
+    await server.start()
+    const third = await alice.connect(version)
+    third.send(publishPacket(version, publish))
+    await third.next('pubrec')
+    assert.deepEqual(await texts(alice, 'g:ops'), ['exactly once'])
+    await third.cut()
+    // A clean start knows nothing of what was before it: without DUP it is new.
+    const clean = await alice.connect(version, { clean: true })
+    await clean.publish(publish)
     assert.deepEqual(await texts(alice, 'g:ops'), ['exactly once', 'exactly once'])
   })
 }
