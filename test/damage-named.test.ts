@@ -1,6 +1,6 @@
 /** One damage of each kind that the database's engine would open over in silence, and what is said of it. */
 import assert from 'node:assert/strict'
-import { copyFile, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { put, table } from '../core/ports.ts'
@@ -77,9 +77,6 @@ test('what the engine would open over in silence is named', { timeout: 60_000 },
   for (const [name, damage, says] of CASES) {
     const image = await imageOf(t, directory)
     const its = await parts(image)
-    // Shared with the original until here.
-    await copyFile(its.table, `${its.table}.own`)
-    await rename(`${its.table}.own`, its.table)
     await damage(its)
     await assert.rejects(
       open(image),

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, copyFile, readdir, readFile, rename, truncate, writeFile } from 'node:fs/promises'
+import { chmod, readdir, readFile, truncate, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -182,8 +182,6 @@ test('a damaged block of a table is told with the rows that it holds', async t =
   await (await openDirectory(directory)).close()
   const files = join(directory, 'level')
   const table = (await readdir(files)).find(name => name.endsWith('.ldb')) ?? assert.fail('no table')
-  await copyFile(join(files, table), join(files, 'own'))
-  await rename(join(files, 'own'), join(files, table))
   const bytes = await readFile(join(files, table))
   const at = bytes.length >> 1
   bytes[at] = (bytes[at] ?? 0) ^ 1
