@@ -100,10 +100,10 @@ export class Content {
     return now
   }
 
-  /** What a power cut leaves. */
-  afterCut(chance: Chance): Buffer {
+  /** What a power cut leaves; `holes`: sectors may have reached the disk in any order. */
+  afterCut(chance: Chance, holes: boolean): Buffer {
     if (this.#changes.length === 0) return this.synced()
-    const what = chance.below(6)
+    const what = chance.below(holes ? 6 : 4)
     if (what === 0) return this.synced()
     if (what === 1) return this.now()
     if (what === 2) return this.torn(chance, 1)
