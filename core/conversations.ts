@@ -69,8 +69,8 @@ async function dated({ records, log }: Needs, { app, user, member }: User): Prom
     places.push(...page.map(({ partition, row }) => ({ ...splitKey(partition as ConversationKey), ...row })))
     const tails = await log.tails(places.map(({ conversation }) => keyOf(app, conversation)))
     places.forEach(({ conversation, joinedN }, i) => {
-      const { seq, n, sentAt } = tails[i] as Tail
-      if (seq > 0) found.push({ conversation, joinedN, tail: { seq: seq as Seq, n, sentAt } })
+      const { seq, ...tail } = tails[i] as Tail
+      if (seq > 0) found.push({ conversation, joinedN, tail: { ...tail, seq: seq as Seq } })
     })
     places = []
     after = page.at(-1)?.cursor

@@ -141,7 +141,7 @@ const stamped = {
 /**
  * An entry, as in the inbox and in history. A message has its draft's fields beside those here. A message that was
  * taken back keeps its place as a tombstone: `"retracted": "recall" | "burn"`, and no body; so does one whose
- * `expiresAt` is past, with `"expired"`.
+ * `expiresAt` is past, with `"expired"`. Who repeats a message that retention removed gets it with `"retention"`.
  */
 export const Entry = z.looseObject({ kind: EntryKind, ...stamped })
 export interface Entry {
@@ -156,7 +156,7 @@ export interface Entry {
   text?: string
   clientMessageId?: string
   /** On a tombstone: what took the body back. */
-  retracted?: 'recall' | 'burn' | 'expired'
+  retracted?: 'recall' | 'burn' | 'expired' | 'retention'
   /** On a recall, an edit or a burn: the entry it is about. */
   target?: Seq
   /** On a members entry. */

@@ -114,7 +114,9 @@ class MemoryLog implements Pick<MessageLog, 'read' | 'get' | 'tails' | 'follow'>
     return this.#turns.later(() => wanted.map(({ conversation, seq }) => this.of(conversation)[seq - 1]))
   }
   tails(conversations: readonly ConversationKey[]) {
-    return this.#turns.later(() => conversations.map(key => ({ seq: this.of(key).length as Seq, n: 0, sentAt: 0 })))
+    return this.#turns.later(() =>
+      conversations.map(key => ({ seq: this.of(key).length as Seq, n: 0, sentAt: 0, first: 1 as Seq })),
+    )
   }
   follow(listener: (conversation: ConversationKey, entry: StoredEntry) => void) {
     this.#followers.push(listener)

@@ -6,6 +6,7 @@ import { openStorage } from '../storage/open.ts'
 import type { Engine } from './contracts/ground.ts'
 import { logContract } from './contracts/log.ts'
 import { logReadingContract } from './contracts/log-reading.ts'
+import { logTrimmingContract } from './contracts/log-trimming.ts'
 import { logWritesContract } from './contracts/log-writes.ts'
 import { recordsContract } from './contracts/records.ts'
 
@@ -32,5 +33,6 @@ for (const engine of ENGINES) {
   logContract(engine)
   logReadingContract(engine)
   logWritesContract(engine)
+  logTrimmingContract(engine)
   recordsContract(engine)
 }

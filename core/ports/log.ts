@@ -31,11 +31,13 @@ export interface AppendOptions {
   changes?: (at: { seq: Seq; n: number; sentAt: EpochMs }) => Change[]
 }
 
-/** End of a conversation; all zero where nothing was ever appended. */
+/** Ends of a conversation; where nothing was ever appended, all zero but for `first`. */
 export interface Tail {
   seq: Seq | 0
   n: number
   sentAt: EpochMs
+  /** The first entry that was not trimmed; 1 where none was. */
+  first: Seq
 }
 
 export interface ReadRange {
@@ -64,7 +66,10 @@ export interface MessageLog {
    */
   append(conversation: ConversationKey, draft: EntryDraft, options?: AppendOptions): Promise<StoredEntry>
 
-  /** Entries of a range, ascending unless `reverse`. Past either end, none. @throws Fault `log-unavailable`, also for damage. */
+  /**
+   * Entries of a range, ascending unless `reverse`. Past either end, none: a range that begins before the first entry gives
+   * what is left of it. @throws Fault `log-unavailable`, also for damage.
+   */
   read(conversation: ConversationKey, range: ReadRange): Promise<StoredEntry[]>
 
   /** Single entries of many conversations in one batched read; in the order asked, `undefined` where there is none. */
@@ -73,8 +78,16 @@ export interface MessageLog {
   /** Ends of many conversations in one batched read, in the order asked. */
   tails(conversations: readonly ConversationKey[]): Promise<Tail[]>
 
-  /** First position with `sentAt >= since`; tail + 1 where there is none. */
+  /** First position that is still there with `sentAt >= since`; tail + 1 where there is none. */
   seqAt(conversation: ConversationKey, since: EpochMs): Promise<Seq>
+
+  /**
+   * Removes the entries below a position for good: when it resolves no reader gets them any more, also after a crash. All
+   * else stays as it was: the last entry, which is never removed, numbers and counts, and what finds repeats. A repeat of a
+   * removed entry gets its tombstone, with `"retracted": "retention"`. An engine may keep some more entries than it must.
+   * @throws Fault `log-unavailable`: removed or not is unknown; repeat it.
+   */
+  trim(conversation: ConversationKey, below: Seq): Promise<void>
 
   /**
    * Calls back synchronously for every entry that has become durable, in the order of each conversation, before the

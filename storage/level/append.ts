@@ -101,7 +101,7 @@ export class Append implements Transaction {
       return []
     }
     const end = this.#log.end(this.conversation, rows)
-    if (this.#options.retracts !== undefined) this.#tombstone = this.#retract(rows, this.#options.retracts)
+    if (this.#options.retracts !== undefined) this.#tombstone = this.#retract(rows, this.#options.retracts, end.first)
     const { kind, from } = this.draft
     const seq = (end.seq + 1) as Seq
     const n = kind === 'message' ? end.n + 1 : end.n
@@ -128,7 +128,8 @@ export class Append implements Transaction {
     }
     this.#entry = row.entry
     const { seq, n, sentAt } = facts
-    this.#log.moveEnd(this.conversation, this.#end, { seq, n, sentAt, forgotten: this.#end.forgotten })
+    const { first, forgotten } = this.#end
+    this.#log.moveEnd(this.conversation, this.#end, { seq, n, sentAt, first, forgotten })
   }
 
   committed(): void {
@@ -153,9 +154,9 @@ export class Append implements Transaction {
     return `${named},"id":"${id}","from":${JSON.stringify(from)},"sentAt":${sentAt}`
   }
 
-  #retract(rows: Rows, seq: Seq): EntryRow {
+  #retract(rows: Rows, seq: Seq, first: Seq): EntryRow {
     const value = rows.get(entryKey(this.conversation, seq))
-    if (!value) throw new Fault('no-such-entry', { seq })
+    if (!value || seq < first) throw new Fault('no-such-entry', { seq })
     const target = readEntry(this.conversation, seq, value)
     if (target.kind !== 'message') throw new Fault('no-such-entry', { seq })
     if (isRetracted(value)) throw new Fault('already-recalled', { seq })

@@ -16,8 +16,13 @@ interface Block {
   entries: StoredEntry[]
   bytes: number
 }
+/** Of a conversation: its first entry and its last. */
+interface Ends {
+  first: number
+  seq: number
+}
 interface Span {
-  /** Both included, and both at most the conversation's end. */
+  /** Both included, and both within the conversation's ends. */
   from: number
   to: number
   reverse: boolean
@@ -35,17 +40,17 @@ export class Blocks {
     this.#engine = engine
   }
 
-  /** `end` is the conversation's last entry. @throws Fault `log-unavailable`: a row is missing or damaged. */
-  async read(conversation: ConversationKey, span: Span, end: number): Promise<StoredEntry[]> {
+  /** @throws Fault `log-unavailable`: a row is missing or damaged. */
+  async read(conversation: ConversationKey, span: Span, ends: Ends): Promise<StoredEntry[]> {
     try {
-      return await this.#read(conversation, span, end)
+      return await this.#read(conversation, span, ends)
     } catch {
       // What is damaged beside the range is no reason to refuse it.
       return readStored(this.#engine, conversation, span)
     }
   }
 
-  async #read(conversation: ConversationKey, span: Span, end: number): Promise<StoredEntry[]> {
+  async #read(conversation: ConversationKey, span: Span, ends: Ends): Promise<StoredEntry[]> {
     const first = blockOf(span.from)
     const last = blockOf(span.to)
     const found = Array.from({ length: last - first + 1 }, (_, nth) => this.#get(conversation, first + nth))
@@ -53,12 +58,12 @@ export class Blocks {
       let run = 0
       while (at + run < found.length && !found[at + run]) run++
       if (run === 0) continue
-      const read = await this.#load(conversation, first + at, run, end)
+      const read = await this.#load(conversation, first + at, run, ends)
       found.splice(at, run, ...read)
       at += run
     }
     const all = found.flatMap(entries => entries ?? [])
-    const start = span.from - startOf(first)
+    const start = span.from - (all[0]?.seq ?? 0)
     const wanted = all.slice(start, start + span.to - span.from + 1)
     return cut(span.reverse ? wanted.reverse() : wanted, span.maxBytes)
   }
@@ -69,16 +74,22 @@ export class Blocks {
     this.#drop(nameOf(conversation, blockOf(seq)))
   }
 
+  /** Entries of the conversation are removed. */
+  trimmed(conversation: ConversationKey): void {
+    this.#retractions++
+    for (const name of [...this.#blocks.keys()]) if (name.startsWith(`${conversation}\0`)) this.#drop(name)
+  }
+
   clear(): void {
     this.#retractions++
     this.#blocks.clear()
     this.#bytes = 0
   }
 
-  async #load(conversation: ConversationKey, first: number, count: number, end: number): Promise<StoredEntry[][]> {
+  async #load(conversation: ConversationKey, first: number, count: number, ends: Ends): Promise<StoredEntry[][]> {
     const before = this.#retractions
-    const from = startOf(first)
-    const to = Math.min(startOf(first + count) - 1, end)
+    const from = Math.max(startOf(first), ends.first)
+    const to = Math.min(startOf(first + count) - 1, ends.seq)
     const entries = await readStored(this.#engine, conversation, {
       from,
       to,
@@ -86,7 +97,8 @@ export class Blocks {
       maxBytes: Number.POSITIVE_INFINITY,
     })
     return Array.from({ length: count }, (_, nth) => {
-      const block = entries.slice(nth * SIZE, (nth + 1) * SIZE)
+      const start = startOf(first + nth) - from
+      const block = entries.slice(Math.max(0, start), start + SIZE)
       if (block.length === SIZE && before === this.#retractions) this.#keep(nameOf(conversation, first + nth), block)
       return block
     })

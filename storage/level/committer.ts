@@ -88,6 +88,11 @@ export class Committer {
     })
   }
 
+  /** Nothing more is written. */
+  get closed(): boolean {
+    return this.#closed
+  }
+
   add(transaction: Transaction): void {
     const full = this.#queue.length >= QUEUE_TRANSACTIONS || this.#queueBytes >= QUEUE_BYTES
     if (this.#closed || full) {

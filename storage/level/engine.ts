@@ -1,5 +1,6 @@
 /** The database itself: batched reads and writes, errors as faults, and opening it anew after a write that failed. */
 import type { AbstractLevel } from 'abstract-level'
+import type { ClassicLevel } from 'classic-level'
 import { Fault } from '../../protocol/faults.ts'
 
 /** Keys are text, sorted by their UTF-8 bytes. */
@@ -91,6 +92,21 @@ export class Engine {
     } finally {
       this.#reopening = undefined
     }
+  }
+
+  /** Bytes on disk between two keys. */
+  size(low: string, high: string): Promise<number> {
+    return this.#read(async () => (await this.#files.approximateSize?.(low, high)) ?? 0)
+  }
+
+  /** Frees what removed rows between two keys still take. */
+  compact(low: string, high: string): Promise<void> {
+    return this.#read(async () => this.#files.compactRange?.(low, high))
+  }
+
+  /** What a database on disk has and one in memory has not. */
+  get #files(): Partial<Pick<ClassicLevel, 'approximateSize' | 'compactRange'>> {
+    return this.#level as object
   }
 
   close(): Promise<void> {

@@ -4,7 +4,7 @@
  */
 import { crc32c } from '@node-rs/crc32'
 import { StoredEntry } from '../../core/entry.ts'
-import type { ConversationKey, EntryDraft, Tail } from '../../core/ports.ts'
+import { type ConversationKey, type EntryDraft, splitKey, type Tail } from '../../core/ports.ts'
 import type { Seq } from '../../protocol/ids.ts'
 import type { EntryKind } from '../../protocol/messages.ts'
 import { blank, damaged, entryKey, HEAD, seal, whole } from './rows.ts'
@@ -87,16 +87,49 @@ export function tombstone(conversation: ConversationKey, stored: StoredEntry, re
   return entryRow(conversation, stored, json, new Uint8Array(0), true)
 }
 
-// ---- end of a conversation ----
+// ---- what stays of a removed entry, for who repeats it ----
+
+const ID = Buffer.from('"clientMessageId":')
+
+/** Nothing, where it has no clientMessageId or cannot be read. */
+export function remains(conversation: ConversationKey, seq: Seq, value: Buffer): Buffer | undefined {
+  try {
+    // Only an entry that has one is parsed.
+    if (!value.includes(ID)) return undefined
+    const stored = readEntry(conversation, seq, value)
+    const { id, type, clientMessageId, retracted } = stored.entry
+    if (clientMessageId === undefined) return undefined
+    const json = JSON.stringify({ id, type, clientMessageId, retracted })
+    return entryRow(conversation, stored, json, new Uint8Array(0), true).value
+  } catch {
+    // Its body is to go in any case.
+    return undefined
+  }
+}
+
+/** The tombstone of a removed entry, from what stays of it or from all of it. */
+export function removed(conversation: ConversationKey, seq: Seq, value: Buffer): StoredEntry {
+  const stored = readEntry(conversation, seq, value)
+  const { kind, n, from, sentAt } = stored
+  const { id, type, clientMessageId, retracted = 'retention' } = stored.entry
+  const { conversation: name } = splitKey(conversation)
+  const json = { kind, conversation: name, seq, n, id, from, sentAt, type, clientMessageId, retracted }
+  return new StoredEntry(stored, Buffer.from(JSON.stringify(json)))
+}
+
+// ---- ends of a conversation ----
 
 export interface TailRow extends Tail {
   /** Nothing up to this position is looked up by clientMessageId any more. */
   forgotten: number
 }
-export const NOTHING: Readonly<TailRow> = { seq: 0, n: 0, sentAt: 0, forgotten: 0 }
+export const NOTHING: Readonly<TailRow> = { seq: 0, n: 0, sentAt: 0, first: 1 as Seq, forgotten: 0 }
+const FIRST_AT = HEAD + 24
 
 export function tailValue(key: string, tail: TailRow): Buffer {
-  const value = blank(24)
+  const trimmed = tail.first > 1
+  const value = blank(trimmed ? 30 : 24)
+  if (trimmed) value.writeUIntBE(tail.first, FIRST_AT, 6)
   value.writeUIntBE(tail.seq, HEAD, 6)
   value.writeUIntBE(tail.n, HEAD + 6, 6)
   value.writeUIntBE(tail.sentAt, HEAD + 12, 6)
@@ -110,6 +143,7 @@ export function readTail(key: string, value: Buffer | undefined): Readonly<TailR
     seq: value.readUIntBE(HEAD, 6) as Seq,
     n: value.readUIntBE(HEAD + 6, 6),
     sentAt: value.readUIntBE(HEAD + 12, 6),
+    first: (value.length > FIRST_AT ? value.readUIntBE(FIRST_AT, 6) : 1) as Seq,
     forgotten: value.readUIntBE(HEAD + 18, 6),
   }
 }
@@ -141,3 +175,12 @@ export function readDedup(key: string, value: Buffer): DedupRow {
   const fingerprint = { crc: value.readUInt32BE(HEAD + 6), length: value.readUInt32BE(HEAD + 10) }
   return { seq: value.readUIntBE(HEAD, 6) as Seq, fingerprint }
 }
+
+// ---- where the rows of removed entries begin ----
+
+export function trimValue(key: string, from: number): Buffer {
+  const value = blank(6)
+  value.writeUIntBE(from, HEAD, 6)
+  return seal(key, value)
+}
+export const readTrim = (key: string, value: Buffer): number => whole(key, value).readUIntBE(HEAD, 6)

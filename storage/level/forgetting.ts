@@ -3,18 +3,18 @@
  * time, as the conversation grows.
  */
 import type { StoredEntry } from '../../core/entry.ts'
-import type { Clock, ConversationKey, MessageLog } from '../../core/ports.ts'
+import type { Clock, ConversationKey } from '../../core/ports.ts'
 import type { StorageObserver } from '../open.ts'
 import type { Appending } from './append.ts'
 import type { Committer } from './committer.ts'
 import type { Engine } from './engine.ts'
-import { readDedup, readTail, type TailRow } from './entries.ts'
+import { readDedup, readEntry, readTail, type TailRow } from './entries.ts'
 import type { Hot } from './hot.ts'
 import type { Rows } from './overlay.ts'
-import { dedupKey, tailKey } from './rows.ts'
+import { dedupKey, entryKey, seqOf, tailKey } from './rows.ts'
 
 interface Needs {
-  log: MessageLog & Appending
+  log: Appending
   engine: Engine
   committer: Committer
   clock: Clock
@@ -51,30 +51,45 @@ export class Forgetting {
 
   /** Whether there may be more. */
   async #forgetSome(conversation: ConversationKey): Promise<boolean> {
-    const { log } = this.#needs
     const tail = await this.#tail(conversation)
-    const after = tail.forgotten as StoredEntry['seq']
-    const upTo = Math.min(after + AT_ONCE, tail.seq - KEEP_ENTRIES)
-    if (upTo <= after || !(await this.#isOld(conversation, after + 1))) return false
-    const entries = await log.read(conversation, { after, before: (upTo + 1) as StoredEntry['seq'], limit: AT_ONCE })
-    const old = entries.filter(entry => this.#isPast(entry))
-    if (old.length > 0) await this.#remove(conversation, old)
-    return old.length === AT_ONCE
+    const from = tail.forgotten + 1
+    const upTo = Math.min(tail.forgotten + AT_ONCE, tail.seq - KEEP_ENTRIES)
+    if (upTo < from) return false
+    const [oldest] = await this.#rows(conversation, from, upTo, 1)
+    if (oldest && !this.#isPast(oldest)) return false
+    const entries = await this.#rows(conversation, from, upTo, AT_ONCE)
+    const young = entries.find(entry => !this.#isPast(entry))
+    const past = young ? young.seq - 1 : upTo
+    await this.#remove(
+      conversation,
+      entries.filter(({ seq }) => seq <= past),
+      past,
+    )
+    return past - from === AT_ONCE - 1
   }
 
-  #remove(conversation: ConversationKey, old: readonly StoredEntry[]): Promise<void> {
+  /** Of entries that were removed only some have left a row. */
+  async #rows(conversation: ConversationKey, from: number, upTo: number, limit: number): Promise<StoredEntry[]> {
+    const range = { gte: entryKey(conversation, from), lte: entryKey(conversation, upTo), limit }
+    const rows = await this.#needs.engine.rows(range)
+    return rows.map(([key, value]) => readEntry(conversation, seqOf(key), value))
+  }
+
+  #remove(conversation: ConversationKey, old: readonly StoredEntry[], upTo: number): Promise<void> {
     const { log, committer } = this.#needs
     const rows = old.flatMap(({ seq, from, entry: { clientMessageId } }) =>
       clientMessageId === undefined ? [] : [{ seq, key: dedupKey(conversation, from, clientMessageId) }],
     )
     const decide = (batch: Rows) => {
+      const end = log.end(conversation, batch)
       for (const { seq, key } of rows) {
         const stored = batch.get(key)
         // The id may have come again since, and then it finds the later entry.
         if (stored && readDedup(key, stored).seq === seq) batch.delete(key)
+        // What stayed of a removed entry has found its last repeat.
+        if (seq < end.first) batch.delete(entryKey(conversation, seq))
       }
-      const end = log.end(conversation, batch)
-      log.moveEnd(conversation, end, { ...end, forgotten: old.at(-1)?.seq ?? 0 })
+      log.moveEnd(conversation, end, { ...end, forgotten: Math.max(end.forgotten, upTo) })
     }
     return new Promise((committed, refused) => {
       const keys = () => [...rows.map(({ key }) => key), tailKey(conversation)]
@@ -87,10 +102,6 @@ export class Forgetting {
     return this.#needs.hot.tail(conversation) ?? readTail(key, await this.#needs.engine.get(key))
   }
 
-  async #isOld(conversation: ConversationKey, seq: number): Promise<boolean> {
-    const [entry] = await this.#needs.log.get([{ conversation, seq: seq as StoredEntry['seq'] }])
-    return entry !== undefined && this.#isPast(entry)
-  }
   #isPast({ sentAt }: StoredEntry): boolean {
     return sentAt < this.#needs.clock.now() - KEEP_MS
   }

@@ -40,7 +40,8 @@ export class Hot {
     this.#recent.set(conversation, recent)
     recent.entries.push(entry)
     this.#count(recent, cost(entry))
-    if (recent.entries.length > MAX_ENTRIES || recent.bytes > MAX_CONVERSATION_BYTES) this.#halve(recent)
+    if (recent.entries.length > MAX_ENTRIES || recent.bytes > MAX_CONVERSATION_BYTES)
+      this.#shorten(recent, recent.entries.length >> 1)
     while (this.#bytes > MAX_BYTES) this.#drop(first(this.#recent))
   }
 
@@ -68,6 +69,13 @@ export class Hot {
     this.#count(recent, cost(entry) - cost(old))
   }
 
+  /** What lies below is removed. */
+  trim(conversation: ConversationKey, first: Seq): void {
+    const recent = this.#recent.get(conversation)
+    const gone = recent?.entries.findIndex(({ seq }) => seq >= first) ?? 0
+    if (recent && gone > 0) this.#shorten(recent, gone)
+  }
+
   get(conversation: ConversationKey, seq: Seq): StoredEntry | undefined {
     const entries = this.#recent.get(conversation)?.entries
     return entries?.[seq - (entries[0]?.seq ?? 0)]
@@ -88,8 +96,8 @@ export class Hot {
     this.#bytes = 0
   }
 
-  #halve(recent: Recent): void {
-    const gone = recent.entries.splice(0, recent.entries.length >> 1)
+  #shorten(recent: Recent, by: number): void {
+    const gone = recent.entries.splice(0, by)
     this.#count(recent, -gone.reduce((sum, entry) => sum + cost(entry), 0))
   }
   #drop(conversation: ConversationKey): void {

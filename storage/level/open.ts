@@ -38,8 +38,10 @@ export async function openOver(level: Level, needs: LevelNeeds): Promise<Storage
   await disk.look()
   const committer = new Committer({ engine, chain, clock, soon, fsync, observer })
   const shared = { engine, committer, disk, clock, random, observer }
+  const log = new LevelLog({ ...shared, hot: new Hot() })
+  log.resume()
   return {
-    log: new LevelLog({ ...shared, hot: new Hot() }),
+    log,
     records: new LevelRecords(shared),
     async ready() {
       await disk.check()

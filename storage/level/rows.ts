@@ -6,6 +6,7 @@
  *   d conversation sender clientMessageId            where that message is
  *   r table partition key                            a record
  *   i table index partition sort (record's) partition key   where a record also stands
+ *   o conversation                                   where the rows of removed entries begin, while they go; see trimming.ts
  *   b ordinal(number)                                a commit, see chain.ts
  *   m                                                what the database is, see meta.ts
  *   p                                                nothing; written to learn whether writes succeed
@@ -16,7 +17,7 @@
 import { crc32c } from '@node-rs/crc32'
 import type { ConversationKey } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
-import type { Sender } from '../../protocol/ids.ts'
+import type { Sender, Seq } from '../../protocol/ids.ts'
 
 export const FORMAT = 1
 /** Bytes before the payload. */
@@ -30,6 +31,8 @@ export function ordinal(number: number): string {
 }
 
 export const entryKey = (conversation: ConversationKey, seq: number) => `e\0${conversation}\0${ordinal(seq)}`
+export const seqOf = (key: string) => Number(key.slice(key.lastIndexOf(SEP) + 2)) as Seq
+export const trimKey = (conversation: ConversationKey) => `o\0${conversation}`
 export const tailKey = (conversation: ConversationKey) => `t\0${conversation}`
 export const dedupKey = (conversation: ConversationKey, from: Sender, clientMessageId: string) =>
   `d\0${conversation}\0${from}\0${clientMessageId}`

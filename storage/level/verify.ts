@@ -79,7 +79,7 @@ export class RowCheck {
     }
     if (letter !== 'e') this.#endOfLog()
     if (Object.hasOwn(kinds, letter)) kinds[letter]?.(parts, value, key)
-    else if (['b', 'm', 'p'].includes(letter)) whole(key, value)
+    else if (['b', 'm', 'p', 'o'].includes(letter)) whole(key, value)
     else this.#tell({ key, says: 'is of no kind that is known' })
   }
 
@@ -91,8 +91,16 @@ export class RowCheck {
     const key = entryKey(conversation, seq)
     const before = { ...log }
     log.seq = seq
+    const first = log.tail?.first ?? 1
+    // What is left of a removed entry, or is about to go.
+    if (seq < first) {
+      readEntry(conversation, seq as Seq, value)
+      log.seq = before.seq
+      return
+    }
     this.#count.entries++
-    if (seq !== before.seq + 1)
+    const due = Math.max(before.seq + 1, first)
+    if (seq !== due)
       this.#tell({ key: entryKey(conversation, before.seq + 1), says: `is missing, as are all before entry ${seq}` })
     const entry = readEntry(conversation, seq as Seq, value)
     log.n = entry.n
@@ -143,8 +151,11 @@ export class RowCheck {
     const { seq } = readDedup(key, value)
     this.#need(key, entryKey(conversation, seq), found => {
       if (!found) return `names entry ${seq}, which is missing`
-      const { entry } = readEntry(conversation, seq, found)
-      return entry.from === from && entry.clientMessageId === id ? undefined : `names entry ${seq}, which is another`
+      // Of a removed entry, its head and its clientMessageId are what is left.
+      const stored = readEntry(conversation, seq, found)
+      return stored.from === from && stored.entry.clientMessageId === id
+        ? undefined
+        : `names entry ${seq}, which is another`
     })
   }
 

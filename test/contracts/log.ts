@@ -66,7 +66,7 @@ export function logContract(engine: Engine): void {
       const { sentAt } = first
       assert.deepEqual([second.sentAt, third.sentAt, fourth.sentAt], [sentAt, sentAt, sentAt + 4_000])
       assert.equal(third.entry.id.slice(0, 10), first.entry.id.slice(0, 10))
-      assert.deepEqual(await log.tails([OPS]), [{ seq: 4, n: 3, sentAt: sentAt + 4_000 }])
+      assert.deepEqual(await log.tails([OPS]), [{ seq: 4, n: 3, sentAt: sentAt + 4_000, first: 1 }])
     })
 
     test('the same clientMessageId from three connections at once is one entry', async t => {

@@ -33,6 +33,7 @@ export function disturbed(storage: Storage, how: Disturbance): Storage {
       get: log.get.bind(log),
       tails: log.tails.bind(log),
       seqAt: log.seqAt.bind(log),
+      trim: log.trim.bind(log),
       follow: log.follow.bind(log),
     },
     records: {
