@@ -1,25 +1,53 @@
-/** Every command of `im`: what it says of itself, and what it takes. */
+/** Every command of `im`: what it says of itself, what it takes, and what it does. */
 import { doctor } from './commands/doctor.ts'
+import { exporting } from './commands/export.ts'
+import { importing } from './commands/import.ts'
 
+/** What a command is called with. */
+export interface Given {
+  words: readonly string[]
+  /** Switches that are set, without their dashes. */
+  flags: ReadonlySet<string>
+  /** Values of options, without their dashes. */
+  values: Readonly<Record<string, string>>
+}
 export interface Command {
   /** A sentence without its full stop. */
   says: string
-  options: readonly string[]
+  /** What must be named, in this order. */
+  words?: readonly string[]
+  flags?: readonly string[]
+  /** Options with what stands behind them. */
+  values?: Readonly<Record<string, string>>
   /** Resolves to the exit code. */
-  run(options: readonly string[]): Promise<number>
+  run(given: Given): Promise<number>
 }
 
 export const COMMANDS: Readonly<Record<string, Command>> = {
   doctor: {
     says: 'Checks settings, data directory, database, clock and ports, changes nothing, and says what to do',
-    options: ['--json'],
-    run: options => doctor({ json: options.includes('--json') }),
+    flags: ['json'],
+    run: ({ flags }) => doctor({ json: flags.has('json') }),
+  },
+  export: {
+    says: 'Writes everything that is stored into a file, a JSON object a line, also while the server runs',
+    words: ['FILE'],
+    flags: ['json'],
+    run: exporting,
+  },
+  import: {
+    says: 'Fills an empty data directory from the file of an export, goes on where it was interrupted, and compares the two in the end; with `--verify` it only compares',
+    words: ['FILE'],
+    flags: ['verify', 'json'],
+    run: importing,
   },
 }
 
 /** How a command is called. */
-export const calls = (name: string, { options }: Command) =>
-  ['im', name, ...options.map(option => `[${option}]`)].join(' ')
+export function calls(name: string, { words = [], flags = [], values = {} }: Command): string {
+  const options = [...Object.entries(values).map(([option, what]) => `${option} ${what}`), ...flags]
+  return ['im', name, ...words, ...options.map(option => `[--${option}]`)].join(' ')
+}
 
 /** The commands as a Markdown table. */
 export function commandTable(): string {

@@ -1,17 +1,22 @@
 /** Opens the storage that the settings name. */
 import { existsSync } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, statfs } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { MemoryLevel } from 'memory-level'
-import type { Clock, Storage } from '../core/ports.ts'
-import { WRITE_BUFFER_BYTES } from './level/chain.ts'
-import type { Level } from './level/engine.ts'
+import type { Clock, Storage, Table } from '../core/ports.ts'
+import type { Archive, Restoration } from './archive.ts'
+import { itemsOf } from './level/archive.ts'
+import { Chain, readLinks, WRITE_BUFFER_BYTES } from './level/chain.ts'
+import { Engine, type Level } from './level/engine.ts'
 import { checkFiles, type Files, lock } from './level/files.ts'
-import { CannotOpen, Damaged } from './level/meta.ts'
+import { CannotOpen, checkMeta, Damaged } from './level/meta.ts'
 import { openOver } from './level/open.ts'
+import { pictured } from './level/picture.ts'
+import { LevelRestoration, mustBeEmpty, UNFINISHED, unfinished } from './level/restoration.ts'
 import { Witness } from './level/witness.ts'
 
+export type { Archive, EntryItem, Item, RecordItem, RemainsItem, Restoration } from './archive.ts'
 export { type Inspection, inspect } from './level/inspect.ts'
 export { CannotOpen, Damaged }
 
@@ -72,7 +77,11 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
 export async function openDirectory(directory: string, observer?: Partial<StorageObserver>): Promise<Level> {
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const files = join(directory, 'level')
-  if (!existsSync(files)) await make(directory, files)
+  if (!existsSync(files)) {
+    for (const how of ['import', 'restore'] as const)
+      if (existsSync(join(directory, UNFINISHED[how]))) throw unfinished(directory, how)
+    await make(directory, files)
+  }
   const { torn } = await look(directory, files)
   const level = await openFiles(directory, files)
   for (const end of torn) observer?.tornWrite?.(end)
@@ -85,14 +94,55 @@ async function make(directory: string, files: string): Promise<void> {
   await rm(half, { recursive: true, force: true })
   const level = await openFiles(directory, half)
   await level.close()
+  await settle(half, files)
+}
+/** Makes a database that is closed durable, and gives it its name. */
+async function settle(half: string, files: string): Promise<void> {
   for (const name of await readdir(half)) await sync(join(half, name))
   await sync(half)
   await rename(half, files)
-  await sync(directory)
+  await sync(dirname(files))
 }
 async function sync(path: string): Promise<void> {
   await using file = await open(path)
   await file.sync()
+}
+
+/**
+ * Everything that a directory holds, for `use` alone; a server may go on writing there meanwhile.
+ * @throws CannotOpen: there is nothing, or it is damaged
+ */
+export function withArchive<T>(directory: string, use: (archive: Archive) => Promise<T>): Promise<T> {
+  return pictured(directory, async picture => {
+    const level = await openDirectory(picture)
+    try {
+      await prove(level, picture)
+      return await use({ items: () => itemsOf(level) })
+    } finally {
+      await level.close()
+    }
+  })
+}
+
+/** Of an open database: it is ours, and has every commit that is known of. @throws CannotOpen */
+async function prove(level: Level, directory: string): Promise<void> {
+  const engine = new Engine(level)
+  const known = await new Chain(new Witness(directory)).expected()
+  await checkMeta(engine, known)
+  await readLinks(engine, known)
+}
+
+/**
+ * Begins to fill a directory that has no database, or goes on with it. `tables`: those that have indexes.
+ * @throws CannotOpen: there is one, or another process is filling it
+ */
+export async function openRestoration(directory: string, tables: readonly Table<never>[]): Promise<Restoration> {
+  mustBeEmpty(directory)
+  if (existsSync(join(directory, UNFINISHED.restore))) throw unfinished(directory, 'restore')
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  const half = join(directory, UNFINISHED.import)
+  const level = await openFiles(directory, half)
+  return LevelRestoration.over(level, tables, () => settle(half, join(directory, 'level')))
 }
 
 async function openFiles(directory: string, files: string): Promise<Level> {

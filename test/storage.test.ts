@@ -2,7 +2,8 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { openStorage } from '../storage/open.ts'
+import { openRestoration, openStorage, withArchive } from '../storage/open.ts'
+import { archiveContract } from './contracts/archive.ts'
 import type { Engine } from './contracts/ground.ts'
 import { logContract } from './contracts/log.ts'
 import { logReadingContract } from './contracts/log-reading.ts'
@@ -36,3 +37,17 @@ for (const engine of ENGINES) {
   logTrimmingContract(engine)
   recordsContract(engine)
 }
+
+archiveContract('level', async t => {
+  const directory = await mkdtemp(join(tmpdir(), 'storage-'))
+  t.after(() => rm(directory, { recursive: true, force: true }))
+  return {
+    name: 'level',
+    keeps: true,
+    make: async () => ({
+      open: clock => openStorage({ engine: 'level', directory, fsync: false, lowWaterBytes: 0, clock }),
+    }),
+    archived: use => withArchive(directory, use),
+    restoration: tables => openRestoration(directory, tables),
+  }
+})

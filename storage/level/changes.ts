@@ -49,7 +49,7 @@ export function applyChanges(rows: Rows, changes: readonly Change[], keys: reado
       throw new Fault('conflict', { table: change.table.name, key: change.key })
     if (change.check) return
     if (change.table.indexes) reindex(rows, change, key, stored)
-    if (change.row) rows.put(key, recordValue(key, (old?.version ?? 0) + 1, change.row))
+    if (change.row) rows.put(key, recordValue(key, (old?.version ?? 0) + 1, JSON.stringify(change.row)))
     else if (stored) rows.delete(key)
   })
 }
@@ -59,11 +59,10 @@ function headOf(key: string, value: Buffer): { version: number } {
   return { version: value.readUIntBE(HEAD, 6) }
 }
 
-function recordValue(key: string, version: number, row: object): Buffer {
-  const json = Buffer.from(JSON.stringify(row))
-  const value = blank(6 + json.length)
+export function recordValue(key: string, version: number, json: string): Buffer {
+  const value = blank(6 + Buffer.byteLength(json))
   value.writeUIntBE(version, HEAD, 6)
-  value.set(json, JSON_AT)
+  value.write(json, JSON_AT)
   return seal(key, value)
 }
 

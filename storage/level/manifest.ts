@@ -15,6 +15,10 @@ export interface Manifest {
   tables: { file: string; bytes: number }[]
   /** CURRENT, and the manifest that it names. */
   named: string[]
+  /** What that manifest held when it was read. */
+  content: Buffer
+  /** What was written before this log is in tables. */
+  log: number
 }
 
 interface State {
@@ -38,9 +42,11 @@ export async function readManifest(directory: string): Promise<Manifest | undefi
   if (!name) throw new Damaged(`The database's file ${join(directory, 'CURRENT')} is damaged: it names no manifest.`)
   const file = join(directory, name)
   if (!names.has(name)) throw new Damaged(`The database's file ${file} is missing, or CURRENT names a wrong one.`)
-  const state = read(await readFile(file), file)
+  const content = await readFile(file)
+  const state = read(content, file)
   const place = { directory, names, manifest: file }
-  return { logs: logs(place, state), tables: tables(place, state), named: [join(directory, 'CURRENT'), file] }
+  const named = [join(directory, 'CURRENT'), file]
+  return { logs: logs(place, state), tables: tables(place, state), named, content, log: state.log }
 }
 
 function noDirectory(cause: NodeJS.ErrnoException): string[] {

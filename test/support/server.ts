@@ -33,12 +33,18 @@ export class TestServer {
 
   /** Starts a server on an empty data directory, and ends it with the test. */
   static async start(t: TestContext, env: Record<string, string> = {}): Promise<TestServer> {
+    const server = TestServer.idle(t, env)
+    await server.start()
+    return server
+  }
+
+  /** One that is not started yet, on an empty data directory. */
+  static idle(t: TestContext, env: Record<string, string> = {}): TestServer {
     const server = new TestServer(env)
     t.after(async () => {
       await server.kill()
       rmSync(server.dir, { recursive: true, force: true })
     })
-    await server.start()
     return server
   }
 
