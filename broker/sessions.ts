@@ -80,11 +80,6 @@ export interface Opened {
   resumed: boolean
 }
 
-interface Needs {
-  records: Records
-  scheduler: Scheduler
-}
-
 const PAGE = 500
 /** What a session that ended with its connection published is known so much longer, for a client that sends it again. */
 export const ORIGINS_KEPT_SECONDS = 86_400
@@ -95,7 +90,7 @@ export class SessionStore {
   readonly #records: Records
   readonly #scheduler: Scheduler
 
-  constructor({ records, scheduler }: Needs) {
+  constructor({ records, scheduler }: { records: Records; scheduler: Scheduler }) {
     this.#records = records
     this.#scheduler = scheduler
   }
@@ -156,10 +151,12 @@ export class SessionStore {
     return found.version
   }
 
-  /** The session is over: nothing of it stays. */
+  /** The session is over: nothing of it stays, and no power cut leaves its positions to a later one of the name. */
   async end(id: SessionId, version: number): Promise<void> {
-    await this.#records.write([remove(SESSIONS, partitionOf(id), id.clientId, version)])
-    await this.#purge(CURSORS, sessionKey(id))
+    const rows = await this.#records.scan(CURSORS, sessionKey(id), { limit: PAGE })
+    const gone = rows.map(({ partition, key }) => remove(CURSORS, partition, key))
+    await this.#records.write([remove(SESSIONS, partitionOf(id), id.clientId, version), ...gone])
+    if (rows.length === PAGE) await this.#purge(CURSORS, sessionKey(id))
     await this.#purge(ORIGINS, sessionKey(id))
   }
 
@@ -206,7 +203,7 @@ export class SessionStore {
   /** Sessions whose will is due. */
   async dueWills(): Promise<Found<SessionRow>[]> {
     const page = await this.#records.scan(SESSIONS, 'wills', { index: 'wills', limit: PAGE })
-    return page.filter(({ row }) => (row.willAt as number) <= this.#scheduler.now())
+    return page.filter(({ row: { willAt = 0 } }) => willAt <= this.#scheduler.now())
   }
 
   async willTold({ row, version }: Found<SessionRow>): Promise<void> {
@@ -217,17 +214,27 @@ export class SessionStore {
   /** Removes what has expired, a page at a time. */
   async sweep(): Promise<number> {
     const page = await this.#records.scan(SESSIONS, 'ends', { index: 'ends', limit: PAGE })
-    const over = page.filter(({ row }) => (row.expiresAt as number) <= this.#scheduler.now())
-    for (const { row, version } of over) await this.end(row, version).catch(ignoreConflict)
+    const over = page.filter(({ row: { expiresAt = 0 } }) => expiresAt <= this.#scheduler.now())
+    for (const { row, version } of over) await this.#expire(row, version).catch(ignoreConflict)
     return over.length
   }
 
+  /** What it published is known for as long as that of a session that ended with its connection. */
+  async #expire(row: SessionRow, version: number): Promise<void> {
+    const { will: _will, willAt: _willAt, ...rest } = row
+    const expiresAt = (row.expiresAt ?? 0) + (ORIGINS_KEPT_SECONDS - row.expirySeconds) * 1000
+    const [published] = await this.#records.scan(ORIGINS, sessionKey(row), { limit: 1 })
+    if (row.expirySeconds === 0 || expiresAt <= this.#scheduler.now() || !published) return this.end(row, version)
+    await this.save({ ...rest, filters: [], inFlight: [], expirySeconds: 0, expiresAt }, version, [])
+    await this.#purge(CURSORS, sessionKey(row))
+  }
+
   async #purge<Row>(rows: Table<Row>, key: string): Promise<void> {
-    for (;;) {
+    for (let more = true; more; ) {
       const page: RowKey[] = await this.#records.scan(rows, key, { limit: PAGE })
-      const changes = page.map(row => remove(rows, row.partition, row.key))
-      if (page.length > 0) await this.#records.write(changes, { durable: false })
-      if (page.length < PAGE) return
+      const gone = page.map(row => remove(rows, row.partition, row.key))
+      if (gone.length > 0) await this.#records.write(gone, { durable: false })
+      more = gone.length === PAGE
     }
   }
 }
