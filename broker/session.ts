@@ -36,6 +36,8 @@ export class Session {
   /** Of conversations left on this connection, for the gap after rejoining. */
   readonly #left = new Map<ConversationId, Cursor>()
   readonly #record: SessionRecord
+  /** In storage when it began, of a session that ends with this connection: it writes none. */
+  #rows: Promise<Map<string, StoredCursor>> | undefined
   /** Left since a page of memberships was asked for: what it says of them is over. */
   #leftMeanwhile = new Set<ConversationId>()
   /** What was in flight before has been handed to the pump. */
@@ -72,7 +74,9 @@ export class Session {
   async resume(): Promise<void> {
     const { delivery, log } = this.#needs
     delivery.add(this)
-    if (this.filters.size > 0) await this.#cover(await this.#needs.store.cursors(this.key))
+    const rows = this.filters.size > 0 ? this.#needs.store.cursors(this.key) : undefined
+    if (!this.#record.kept) this.#rows = rows
+    if (rows) await this.#cover(await rows)
     const flights = this.#record.row.inFlight.filter(([, conversation]) => this.#cursors.has(conversation))
     const wanted = flights.map(([, conversation, , seq]) => ({
       conversation: keyOf(this.id.app, conversation),
@@ -86,10 +90,8 @@ export class Session {
 
   #resend([packetId, conversation, from, seq]: StoredFlight, entry: Resend['entry']): Resend[] {
     const cursor = this.#cursors.get(conversation)
-    // Left while the entry was read.
-    if (!cursor) return []
-    // What lies below the floor was sent before the reader left and rejoined: it is not shown again.
-    if (seq < cursor.floor) return []
+    // Left while the entry was read; or sent before the reader left and rejoined: it is not shown again.
+    if (!cursor || seq < cursor.floor) return []
     // Only a gap ends at the floor.
     if (seq === cursor.floor) return [{ packetId, cursor, from, seq }]
     return entry ? [{ packetId, cursor, from, seq, entry: unexpired(entry, this.#needs.scheduler.now()) }] : []
@@ -105,14 +107,21 @@ export class Session {
 
   /** Takes filters back. Whether each was there. */
   async unsubscribe(filters: readonly string[]): Promise<boolean[]> {
+    // Conversations that the member has left have rows, too.
+    const rows = await (this.#record.kept ? this.#needs.store.cursors(this.key) : this.#rows)
+    if (this.#closed) return []
     const held = filters.map(filter => this.filters.delete(filter))
     this.#reroute()
-    const gone = [...this.#cursors.values()].filter(cursor => !cursor.route && !cursor.commandRoute)
-    for (const cursor of gone) this.#drop(cursor)
-    await this.#record.save(
-      this.filters.stored(),
-      gone.map(cursor => remove(CURSORS, this.key, cursor.conversation)),
-    )
+    const known = [...this.#cursors.keys(), ...this.#left.keys(), ...(rows?.keys() ?? [])] as ConversationId[]
+    const gone = [...new Set(known)].filter(conversation => !this.#takes(conversation))
+    for (const conversation of gone) {
+      const cursor = this.#cursors.get(conversation)
+      if (cursor) this.#drop(cursor)
+      this.#left.delete(conversation)
+      rows?.delete(conversation)
+    }
+    const removed = gone.map(conversation => remove(CURSORS, this.key, conversation))
+    await this.#record.save(this.filters.stored(), removed)
     return held
   }
 
@@ -122,11 +131,11 @@ export class Session {
     const cursor = this.#listen({ conversation, joinedSeq })
     if (!cursor) return
     const before = this.#left.get(conversation)
-    const stored = before
-      ? Promise.resolve(before.stored(0))
-      : this.#record.kept
+    const row = () =>
+      this.#record.kept
         ? this.#needs.store.cursor(this.key, conversation)
-        : undefined
+        : this.#rows?.then(rows => rows.get(conversation))
+    const stored = before?.stored(0) ?? row()
     Promise.resolve(stored).then(
       row => this.#place(cursor, row),
       error => {
@@ -186,6 +195,7 @@ export class Session {
   #place(cursor: Cursor, row: Pick<StoredCursor, 'a' | 's'> | undefined): void {
     if (cursor.left || this.#closed) return
     if (row) cursor.restore(row)
+    else this.#record.moved(cursor)
     this.#left.delete(cursor.conversation)
     cursor.placed = true
     cursor.busy = false
@@ -196,6 +206,10 @@ export class Session {
     this.pump.leave(cursor)
     this.#needs.delivery.unlisten(cursor)
     this.#cursors.delete(cursor.conversation)
+  }
+
+  #takes(conversation: ConversationId): boolean {
+    return (this.filters.route(conversation) ?? this.filters.commandRoute(conversation)) !== undefined
   }
 
   #reroute(): void {
@@ -212,7 +226,8 @@ export class Session {
     if (prefixGrew) {
       this.#needs.marks.delivered(this.id.app, this.id.member, cursor.conversation, cursor.acked as Seq)
     }
-    this.#record.moved(cursor)
+    // What no filter takes any more has no position.
+    if (!cursor.left || this.#left.get(cursor.conversation) === cursor) this.#record.moved(cursor)
   }
 
   /** The connection is gone: the next one, wherever it is, goes on from what this leaves. */
