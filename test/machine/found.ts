@@ -1,0 +1,99 @@
+/** What runs of commands found, made short: each is played in several orders, and was wrong once. */
+import { type Client, inbox } from './client.ts'
+import type { World } from './world.ts'
+
+const at = (world: World, nth: number) => world.clients[nth] as Client
+/** Of MQTT 5. */
+const bob = (world: World) => at(world, 1)
+const alice = (world: World) => at(world, 0)
+
+async function say(world: World): Promise<void> {
+  alice(world).publish('g:ops', 'im/g/ops/send', 1, false)
+  await world.quiet()
+}
+
+export const FOUND: [says: string, play: (world: World) => Promise<void>][] = [
+  [
+    'a position of before is gone with the filter, also of a conversation that the member has left',
+    async world => {
+      await world.change('leave')
+      bob(world).unsubscribe(inbox('bob'))
+      await world.quiet()
+      bob(world).subscribe(inbox('bob'))
+      await world.quiet()
+      await world.change('add')
+    },
+  ],
+  [
+    'an acknowledgement that comes behind UNSUBSCRIBE brings no position back',
+    async world => {
+      await say(world)
+      bob(world).unsubscribe(inbox('bob'))
+      await world.quiet()
+      bob(world).acknowledgeAll()
+      await world.pass(300)
+      await world.change('leave')
+      bob(world).subscribe(inbox('bob'))
+      await world.quiet()
+      bob(world).lose('cut')
+      await world.change('add')
+    },
+  ],
+  [
+    'a session that ends with its connection tells the gap that its state of before knows of',
+    async world => {
+      await world.change('leave')
+      bob(world).lose('cut')
+      await world.comesIn(bob(world), { clean: false, expirySeconds: 0 })
+      await world.change('add')
+    },
+  ],
+  [
+    'a session that has acknowledged nothing yet is told of the gap too',
+    async world => {
+      await world.change('leave')
+      bob(world).lose('cut')
+      await world.comesIn(bob(world), { clean: true, expirySeconds: 60 })
+      bob(world).subscribe(inbox('bob'))
+      await world.quiet()
+      await world.change('add')
+      await world.quiet()
+      await say(world)
+      bob(world).lose('cut')
+      await world.quiet()
+      await world.change('remove')
+      await world.change('add')
+    },
+  ],
+  [
+    'an UNSUBSCRIBE whose connection ends in the middle leaves what is in flight',
+    async world => {
+      await say(world)
+      bob(world).unsubscribe(inbox('bob'))
+      await world.steps(2 + world.dice.below(12))
+      await world.restart()
+    },
+  ],
+  [
+    'a power cut behind DISCONNECT leaves nothing of the session that ended',
+    async world => {
+      bob(world).leave(0)
+      await world.quiet()
+      await world.crash(true)
+      await world.change('leave')
+      await world.comesIn(bob(world), bob(world).lasting)
+      bob(world).subscribe(inbox('bob'))
+      await world.quiet()
+      await world.change('add')
+    },
+  ],
+  [
+    'what a session published is known when it comes again, also after the session has expired',
+    async world => {
+      bob(world).publish('g:ops', 'im/g/ops/send', 1, false)
+      await world.reached(() => world.log.tail('g:ops') > 1)
+      bob(world).lose('cut')
+      await world.pass(100_000)
+    },
+  ],
+]
