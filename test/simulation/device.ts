@@ -36,6 +36,7 @@ export interface World {
 
 interface Outgoing {
   text: string
+  clientMessageId?: string | undefined
   conversation: string
   topic: string
   payload: string
@@ -59,6 +60,8 @@ export class Device {
   #out = new Map<number, Outgoing>()
   #ids = 0
   #count = 0
+  /** Messages to each conversation. */
+  readonly #counts = new Map<string, number>()
   /** It has nothing of before, and begins a new session. */
   #blank = false
   /** Its session ends with this connection. */
@@ -184,11 +187,18 @@ export class Device {
   say(conversation: string, topic: string, qos: 1 | 2): void {
     if (this.#out.size >= MAX_IN_FLIGHT) return
     const text = `${this.is.clientId}-${++this.#count}`
-    const clientMessageId = this.is.namesMessages ? text : undefined
+    const clientMessageId = this.is.namesMessages ? this.#name(conversation) : undefined
     this.#ids = (this.#ids % 60_000) + 1
     const payload = clientMessageId ? JSON.stringify({ text, clientMessageId }) : text
-    this.#out.set(this.#ids, { text, conversation, topic, payload, qos, released: false, sent: false })
+    this.#out.set(this.#ids, { text, clientMessageId, conversation, topic, payload, qos, released: false, sent: false })
     if (this.connected) this.#hand(this.#ids)
+  }
+
+  /** What it names a message in one conversation, it names another in the next, and so do other people. */
+  #name(conversation: string): string {
+    const count = (this.#counts.get(conversation) ?? 0) + 1
+    this.#counts.set(conversation, count)
+    return `${this.is.clientId.slice(1)}-${count}`
   }
 
   #hand(id: number): void {
@@ -205,7 +215,7 @@ export class Device {
       from: this.is.user,
       conversation: out.conversation,
       text: out.text,
-      ...(this.is.namesMessages && { clientMessageId: out.text }),
+      ...(out.clientMessageId && { clientMessageId: out.clientMessageId }),
       ...(out.sent && { again: true }),
     })
     this.#send(publishPacket(this.is.version, { ...out, id, dup: out.sent }))

@@ -131,6 +131,11 @@ export class Office {
     }
   }
 
+  /** Sends again what has no outcome, once nothing is under way. */
+  again(chance: Chance): void {
+    if (this.#draft && this.#calls === 0) void this.post(chance)
+  }
+
   async logs({ log }: Storage, at: number): Promise<void> {
     for (const conversation of CONVERSATIONS) {
       const entries: LogEntry[] = []

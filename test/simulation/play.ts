@@ -151,8 +151,9 @@ class Play {
       over = true
     })
     watched.catch(() => {})
-    while (!over) {
-      if (this.turns.time > deadline) throw new Error('it never ends')
+    // What waits for nothing of ours, as an engine that opens, comes within a few turns.
+    for (let dead = 0; !over; dead = this.turns.dead ? dead + 1 : 0) {
+      if (this.turns.time > deadline || dead > 1_000) throw new Error('it never ends')
       await this.turns.step()
     }
     await watched
@@ -213,22 +214,34 @@ class Play {
   async #settle(): Promise<void> {
     if (this.#disk.failing > 0) this.#fault('disk fails')
     this.#disk.failing = 0
-    const until = this.turns.time + SETTLE_MS + 1_000
     // What stood still for a frozen connection must be done by then.
-    while (this.turns.time < until) {
+    await this.#goOn(() => this.turns.idle && this.#quiet())
+    if (!this.#quiet()) this.failures.push(`after ${SETTLE_MS} ms without a fault ${this.#waiting()} still wait`)
+    // What nobody has by then is not under way: only now can the checker tell what a member waits for in vain.
+    await this.#goOn(() => false)
+  }
+
+  async #goOn(over: () => boolean): Promise<void> {
+    const until = this.turns.time + SETTLE_MS + 1_000
+    while (this.turns.time < until && !over()) {
       for (const device of this.#devices) {
         if (device.away) device.connect(this.chance.below(this.#plan.nodes))
         else if (device.connected && !device.subscribed && this.chance.below(4) === 0) device.subscribe()
         while (device.unacknowledged.length > 0) device.acknowledge(0)
       }
+      this.#office.again(this.chance)
       await this.turns.step()
-      if (this.turns.idle && this.#quiet()) break
     }
   }
 
   /** Nobody waits for anything, so that no time need pass. */
   #quiet(): boolean {
-    return this.#office.idle && this.#devices.every(device => device.connected && device.subscribed && !device.sending)
+    return this.#waiting() === ''
+  }
+  /** Who has no session, or no answer. */
+  #waiting(): string {
+    const waits = this.#devices.filter(device => !device.connected || !device.subscribed || device.sending)
+    return [...waits.map(({ session }) => session), ...(this.#office.idle ? [] : ['the office'])].join(', ')
   }
 
   async #readLogs(): Promise<void> {

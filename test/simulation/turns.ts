@@ -74,6 +74,11 @@ export class Turns {
     return this.#ready.length === 0
   }
 
+  /** Nothing will ever go on. */
+  get dead(): boolean {
+    return this.#ready.length === 0 && this.#timers.length === 0
+  }
+
   /** Lets one thing go on, and waits until nothing more follows from it. */
   async step(): Promise<void> {
     this.steps++

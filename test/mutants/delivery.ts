@@ -1,0 +1,117 @@
+/** Faults of who gets what, and when: members, hand-over from the log, the pump and its window. */
+import type { Mutant } from './mutants.ts'
+
+export const DELIVERY: readonly Mutant[] = [
+  {
+    name: 'whether somebody is in is looked at only when they connect or subscribe',
+    file: 'broker/delivery.ts',
+    find: 'for (const member of left) for (const session of this.of(app, member)) session.leaves(conversation)',
+    put: 'void left',
+    verdict: 'not-a-member',
+  },
+  {
+    name: 'what waits for somebody who was removed is still sent',
+    file: 'broker/pump.ts',
+    find: '    cursor.left = true\n    this.#behind.delete(cursor)\n',
+    put: '    void cursor\n',
+    verdict: 'not-a-member',
+  },
+  {
+    name: 'sessions are told of a removal after the entry was given out',
+    file: 'core/members.ts',
+    find: 'if (change) for (const listener of this.#listeners) listener(change)',
+    put: 'if (change) void Promise.resolve().then(() => this.#listeners.forEach(listener => listener(change)))',
+    verdict: 'not-a-member',
+  },
+  {
+    name: 'the entry with which somebody came in is not given to them',
+    file: 'broker/session.ts',
+    find: 'keyOf(this.id.app, conversation), joinedSeq - 1)',
+    put: 'keyOf(this.id.app, conversation), joinedSeq)',
+    verdict: 'undelivered',
+  },
+  {
+    name: 'the end is read before the conversation is listened to',
+    file: 'broker/session.ts',
+    find: `      const fresh = current.flatMap(membership => this.#listen(membership) ?? [])
+      const tails = await log.tails(fresh.map(cursor => cursor.key))
+`,
+    put: `      const keys = current.map(({ conversation }) => keyOf(this.id.app, conversation))
+      const all = await log.tails(keys)
+      const fresh = current.flatMap(membership => this.#listen(membership) ?? [])
+      const tails = fresh.map(cursor => all[keys.indexOf(cursor.key)])
+`,
+    verdict: 'undelivered',
+  },
+  {
+    name: 'the end is not looked at after listening',
+    file: 'broker/session.ts',
+    find: '        cursor.tail = Math.max(cursor.tail, tail)\n',
+    put: '',
+    verdict: 'undelivered',
+  },
+  {
+    name: 'a new entry overtakes what waits',
+    file: 'broker/pump.ts',
+    find: 'this.#started && cursor.sent === entry.seq - 1 && cursor.sent >= cursor.floor',
+    put: 'this.#started && cursor.sent >= cursor.floor',
+    verdict: 'gap',
+  },
+  {
+    name: 'a new entry goes out before what was in flight is handed in',
+    file: 'broker/pump.ts',
+    find: 'this.#started && cursor.sent === entry.seq - 1',
+    put: 'cursor.sent === entry.seq - 1',
+    verdict: 'doubled',
+  },
+  {
+    name: 'a reader far behind is told a gap instead of what it waits for',
+    file: 'broker/pump.ts',
+    find: '    if (from > cursor.floor) return true\n',
+    put: `    if (from > cursor.floor) {
+      if (cursor.tail - from < 4 || !cursor.route) return true
+      if (this.#sender.gap(cursor, cursor.route, from, cursor.tail)) cursor.sent = cursor.tail
+      return false
+    }
+`,
+    verdict: 'gap',
+  },
+  {
+    name: 'a read that failed is not repeated',
+    file: 'broker/pump.ts',
+    find: 'this.#needs.scheduler.after(delay, () => this.#took(cursor, []))',
+    put: 'void delay',
+    verdict: 'undelivered',
+  },
+  {
+    name: 'an acknowledgement does not start a full window again',
+    file: 'broker/pump.ts',
+    find: `    this.#sender.acked(packetId)
+    // Refilled at once: a reader whose PUBACKs wait in Nagle's buffer gets the TCP acknowledgement with our next packet.
+    if (`,
+    put: `    this.#sender.acked(packetId)
+    if (this.#closed && `,
+    verdict: 'undelivered',
+  },
+  {
+    name: 'what a read takes is not cut off where there is no room',
+    file: 'broker/pump.ts',
+    find: 'if (entry.seq > cursor.sent && !this.#offer(cursor, unexpired(entry, now))) break',
+    put: 'if (entry.seq > cursor.sent) this.#offer(cursor, unexpired(entry, now))',
+    verdict: 'gap',
+  },
+  {
+    name: 'a packet id is given twice',
+    file: 'broker/window.ts',
+    find: 'while (this.inFlight.has(this.#lastId))',
+    put: 'while (this.#lastId === 0)',
+    verdict: 'doubled',
+  },
+  {
+    name: 'the window is not reserved for a read',
+    file: 'broker/window.ts',
+    find: '    this.#reserved += limit\n    this.#reservedBytes += maxBytes\n    const release = () => {',
+    put: '    const release = () => {\n      if (limit > 0) return',
+    verdict: 'gap',
+  },
+]
