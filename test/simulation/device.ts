@@ -100,10 +100,11 @@ export class Device {
     const line = this.#world.dial(node)
     this.#line = line
     const { version, user, clientId, password, persistent, receiveMaximum } = this.is
-    const wire = new Wire(line.client, version, {
-      packet: (type, flags, body) => this.#came(type, flags, body),
-      publish: view => this.#received(view, line),
-      ack: (type, id, code) => this.#acked(type, id, code),
+    // What still comes on a connection that was given up is not looked at.
+    const wire: Wire = new Wire(line.client, version, {
+      packet: (type, flags, body) => this.#wire === wire && this.#came(type, flags, body),
+      publish: view => this.#wire === wire && this.#received(view, line),
+      ack: (type, id, code) => this.#wire === wire && this.#acked(type, id, code),
       closed: () => this.#wire === wire && this.#gone({}),
     })
     wire.acknowledges = false

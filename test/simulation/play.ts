@@ -117,8 +117,7 @@ class Play {
     this.#server = undefined
     this.#office.crashed()
     await this.#until(server.stop())
-    this.turns.end(this.life)
-    this.life = new Life(this.turns)
+    this.#dies()
     await this.#begin()
     this.#fault('restart')
   }
@@ -127,17 +126,22 @@ class Play {
   async #crash(power: boolean): Promise<void> {
     if (!this.#server) return
     this.#fault(power ? 'crash: power cut' : 'crash: kill -9', true)
-    this.turns.end(this.life)
     this.#server = undefined
     this.#office.crashed()
     for (const device of this.#devices) device.crashed()
-    for (const made of this.#lines) made.cut()
-    this.#lines.clear()
+    this.#dies()
     if (power) this.#disk.cutPower()
     this.#disk.failing = 0
-    this.life = new Life(this.turns)
     await this.#begin()
     this.#fault(power ? 'crash: power cut' : 'crash: kill -9')
+  }
+
+  /** With a process end its sockets, those included that have not said who they are. */
+  #dies(): void {
+    this.turns.end(this.life)
+    for (const made of this.#lines) made.cut()
+    this.#lines.clear()
+    this.life = new Life(this.turns)
   }
 
   #fault(what: string, begins?: true): void {
