@@ -94,11 +94,11 @@ export const DELIVERY: readonly Mutant[] = [
     verdict: 'undelivered',
   },
   {
-    name: 'what a read takes is not cut off where there is no room',
+    name: 'an entry for which there is no room counts as sent',
     file: 'broker/pump.ts',
-    find: 'if (entry.seq > cursor.sent && !this.#offer(cursor, unexpired(entry, now))) break',
-    put: 'if (entry.seq > cursor.sent) this.#offer(cursor, unexpired(entry, now))',
-    verdict: 'gap',
+    find: '    if (!sent) cursor.sent = sentBefore\n',
+    put: '    void sentBefore\n',
+    verdict: 'undelivered',
   },
   {
     name: 'a packet id is given twice',
@@ -106,12 +106,5 @@ export const DELIVERY: readonly Mutant[] = [
     find: 'while (this.inFlight.has(this.#lastId))',
     put: 'while (this.#lastId === 0)',
     verdict: 'doubled',
-  },
-  {
-    name: 'the window is not reserved for a read',
-    file: 'broker/window.ts',
-    find: '    this.#reserved += limit\n    this.#reservedBytes += maxBytes\n    const release = () => {',
-    put: '    const release = () => {\n      if (limit > 0) return',
-    verdict: 'gap',
   },
 ]

@@ -142,8 +142,9 @@ export class Office {
       for (;;) {
         const after = (entries.at(-1)?.seq ?? 0) as never
         const page = await log.read(`im/${conversation}` as ConversationKey, { after, limit: 1_000 })
-        if (page.length === 0) break
         for (const { entry } of page) entries.push(logEntry(entry))
+        // A log that does not get on is judged by what it gave.
+        if ((entries.at(-1)?.seq ?? 0) <= after) break
       }
       if (entries.length > 0) this.#world.tell({ do: 'log', at, conversation, entries })
     }

@@ -227,7 +227,7 @@ class Play {
 
   async #goOn(over: () => boolean): Promise<void> {
     const until = this.turns.time + SETTLE_MS + 1_000
-    while (this.turns.time < until && !over()) {
+    while (this.turns.time < until && !this.turns.dead && !over()) {
       for (const device of this.#devices) {
         if (device.away) device.connect(this.chance.below(this.#plan.nodes))
         else if (device.connected && !device.subscribed && this.chance.below(4) === 0) device.subscribe()
