@@ -20,6 +20,8 @@ export interface Outcome {
 
 /** In this long after the last fault everything must have arrived. */
 const SETTLE_MS = 60_000
+/** Who is refused and comes again at once does so no longer. */
+const SETTLE_STEPS = 20_000
 
 export async function play(seed: number, image: Image): Promise<Outcome> {
   const run = new Play(seed, image)
@@ -48,6 +50,7 @@ class Play {
   #server: SimulatedServer | undefined
   #starting: Promise<void> | undefined
   #lines = new Set<Line>()
+  #over = false
 
   constructor(seed: number, image: Image) {
     this.chance = new Chance(seed)
@@ -58,7 +61,9 @@ class Play {
     this.#plan = planOf(this.chance)
     const world = {
       now: () => this.turns.time,
-      tell: (operation: Operation) => this.history.push(operation),
+      tell: (operation: Operation) => {
+        if (!this.#over) this.history.push(operation)
+      },
       dial: (node: number) => this.#dial(node),
     }
     this.#devices = cast(this.#plan, this.chance, image.passwords).map(is => new Device(is, world))
@@ -131,7 +136,7 @@ class Play {
     for (const device of this.#devices) device.crashed()
     this.#dies()
     if (power) this.#disk.cutPower()
-    this.#disk.failing = 0
+    this.#mendDisk()
     await this.#begin()
     this.#fault(power ? 'crash: power cut' : 'crash: kill -9')
   }
@@ -142,6 +147,15 @@ class Play {
     for (const made of this.#lines) made.cut()
     this.#lines.clear()
     this.life = new Life(this.turns)
+  }
+
+  #breakDisk(): void {
+    this.#disk.failing = this.#plan.failing
+    this.#fault('disk fails', true)
+  }
+  #mendDisk(): void {
+    if (this.#disk.failing > 0) this.#fault('disk fails')
+    this.#disk.failing = 0
   }
 
   #fault(what: string, begins?: true): void {
@@ -202,8 +216,8 @@ class Play {
         this.#office.post(chance)
         break
       case 'disk':
-        this.#disk.failing = this.#disk.failing > 0 ? 0 : this.#plan.failing
-        this.#fault('disk fails', this.#disk.failing > 0 ? true : undefined)
+        if (this.#disk.failing > 0) this.#mendDisk()
+        else this.#breakDisk()
         break
       case 'restart':
         await this.#restart()
@@ -216,8 +230,7 @@ class Play {
 
   /** Nothing breaks any more; everybody comes back, reads and acknowledges. */
   async #settle(): Promise<void> {
-    if (this.#disk.failing > 0) this.#fault('disk fails')
-    this.#disk.failing = 0
+    this.#mendDisk()
     // What stood still for a frozen connection must be done by then.
     await this.#goOn(() => this.turns.idle && this.#quiet())
     if (!this.#quiet()) this.failures.push(`after ${SETTLE_MS} ms without a fault ${this.#waiting()} still wait`)
@@ -226,15 +239,17 @@ class Play {
   }
 
   async #goOn(over: () => boolean): Promise<void> {
-    const until = this.turns.time + SETTLE_MS + 1_000
-    while (this.turns.time < until && !this.turns.dead && !over()) {
+    const { turns } = this
+    const until = turns.time + SETTLE_MS + 1_000
+    const last = turns.steps + SETTLE_STEPS
+    while (turns.time < until && turns.steps < last && !turns.dead && !over()) {
       for (const device of this.#devices) {
         if (device.away) device.connect(this.chance.below(this.#plan.nodes))
         else if (device.connected && !device.subscribed && this.chance.below(4) === 0) device.subscribe()
         while (device.unacknowledged.length > 0) device.acknowledge(0)
       }
       this.#office.again(this.chance)
-      await this.turns.step()
+      await turns.step()
     }
   }
 
@@ -255,7 +270,9 @@ class Play {
     await this.#until(this.#office.logs(storage, at))
   }
 
+  /** What ends from now on ends with the run: in its history everybody stays connected. */
   async #end(): Promise<void> {
+    this.#over = true
     this.turns.end(this.life)
     for (const device of this.#devices) device.crashed()
     for (const made of this.#lines) made.client.destroy()
