@@ -106,7 +106,8 @@ function waits(run: Run, session: Session, conversation: Conversation, joined: n
   const feed = session.feeds.get(conversation.id)
   // What is missing before something that came is told as a gap.
   const had = feed ? Math.max(feed.delivered.last, feed.covered.last) : 0
-  const from = Math.max(joined, had > 0 ? had + 1 : dueFrom(run, conversation, subscribedIndex))
+  const next = had > 0 && feed?.promised ? had + 1 : Math.max(had + 1, dueFrom(run, conversation, subscribedIndex))
+  const from = Math.max(joined, next)
   if (from <= due)
     run.report(
       'undelivered',
