@@ -220,6 +220,18 @@ const SMALL: [name: string, verdicts: Verdict[], history: Operation[]][] = [
     ],
   ],
   ['what is acknowledged does not come', ['undelivered'], [...bob('b1'), A, acked('a'), log(PAIR, 'a')]],
+  [
+    'what follows something that came before a SUBACK that never came is not waited for',
+    [],
+    [
+      ...bob('b1').slice(0, 1),
+      ...[A, B, acked('b')],
+      got('b1', 1, 'a'),
+      away('b1', { crash: true }),
+      ...bob('b2', true),
+      log(PAIR, 'a', 'b'),
+    ],
+  ],
   ['it does not come to one who is away', [], [...bob('b1'), A, acked('a'), away('b1'), log(PAIR, 'a')]],
   [
     'it does not come to one who left',

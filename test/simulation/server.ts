@@ -45,7 +45,7 @@ export async function start(needs: Needs): Promise<SimulatedServer> {
     free: async () => Number.POSITIVE_INFINITY,
     soon: run => life.soon(run),
     random,
-    observer: { listenerFailed: cause => needs.failed('listener', cause) },
+    observer: { listenerFailed: cause => isExpected(cause) || needs.failed('listener', cause) },
   })
   const brokers: Broker[] = []
   const core = await openCore(storage, life, random, everyNode(brokers))
@@ -96,11 +96,14 @@ function openCore({ log, records }: Storage, life: Life, random: Random, connect
   })
 }
 
+/** What a disk that fails, or two nodes at once, make of a request. */
+const EXPECTED: ReadonlySet<string> = new Set(['log-unavailable', 'conflict', 'session-taken-over', 'shutting-down'])
+const isExpected = (error: unknown) => EXPECTED.has(Fault.from(error).code)
+
 const nothing = () => {}
 function openBroker(needs: Needs, { log, records }: Storage, core: Core, random: Random): Promise<Broker> {
   const { run, gatekeeper, memberships, marks, retained } = core
   const { life, options } = needs
-  const expected = new Set(['log-unavailable', 'conflict', 'session-taken-over', 'shutting-down'])
   return createBroker({
     run,
     gatekeeper,
@@ -120,7 +123,7 @@ function openBroker(needs: Needs, { log, records }: Storage, core: Core, random:
       delivered: nothing,
       pumpStalled: () => needs.failed('pump', new Error('it stood still')),
       failed: (where, error) => {
-        if (!expected.has(Fault.from(error).code)) needs.failed(where, error)
+        if (!isExpected(error)) needs.failed(where, error)
       },
     },
     options: {
