@@ -103,8 +103,8 @@ export const SESSIONS: readonly Mutant[] = [
   {
     name: 'the connection before is not waited for',
     file: 'broker/entrance.ts',
-    find: 'await (before.closing ?? this.#needs.closed(before))',
-    put: 'void (before.closing ?? this.#needs.closed(before))',
+    find: 'await Promise.race([before.closing ?? this.#needs.closed(before), stuck])',
+    put: 'void [before.closing ?? this.#needs.closed(before), stuck.catch(() => {})]',
     verdict: 'doubled',
   },
   {
@@ -152,8 +152,8 @@ export const SESSIONS: readonly Mutant[] = [
   {
     name: 'a repeat with QoS 2 is not recognised',
     file: 'broker/origins.ts',
-    find: 'if (dup && this.#qos2.get(packetId) === hash)',
-    put: 'if (dup && this.#qos2.get(packetId) === topic)',
+    find: 'this.#unreleased.has(packetId)) && this.#qos2.get(packetId) === hash)',
+    put: 'this.#unreleased.has(packetId)) && this.#qos2.get(packetId) === topic)',
     verdict: 'doubled',
   },
   {

@@ -52,16 +52,6 @@ export const STORAGE: readonly Mutant[] = [
     verdict: 'doubled',
   },
   {
-    name: 'what a sender named is remembered in memory only',
-    file: 'storage/level/append.ts',
-    find: '      rows.put(this.#dedupKey, dedupValue(this.#dedupKey, dedup))',
-    put: `      const value = dedupValue(this.#dedupKey, dedup)
-      const key = this.#dedupKey
-      const { get } = rows
-      rows.get = asked => (asked === key ? value : get.call(rows, asked))`,
-    verdict: 'doubled',
-  },
-  {
     name: 'dedupes by clientMessageId alone, whoever sent it',
     file: 'storage/level/append.ts',
     find: 'dedupKey(what.conversation, what.draft.from, part(clientMessageId))',
@@ -91,9 +81,9 @@ export const STORAGE: readonly Mutant[] = [
   },
   {
     name: 'an end that was read while a write went by is kept',
-    file: 'storage/level/log.ts',
-    find: 'if (generation === committer.generation && tail !== NOTHING)',
-    put: 'if (generation >= 0 && tail !== NOTHING)',
+    file: 'storage/level/reader.ts',
+    find: 'if (generation === committer.generation && end !== NOTHING)',
+    put: 'if (generation >= 0 && end !== NOTHING)',
     verdict: 'lost',
   },
   {

@@ -65,10 +65,13 @@ export class Disk {
   }
 
   #delay(inside: Inside, life: Life): void {
-    const answer = async <T>(read: () => T): Promise<T> => {
+    const answer = async <T>(read: () => Promise<T>): Promise<T> => {
       await life.turn()
       if (this.#chance.happens(this.failing)) throw new Error('the disk does not answer')
-      return read()
+      const found = await read()
+      // The answer may come when something else has been written.
+      if (this.#chance.happens(0.5)) await life.turn()
+      return found
     }
     for (const name of ['_get', '_getMany'] as const) {
       const read = inside[name].bind(inside)
