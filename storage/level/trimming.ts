@@ -39,8 +39,9 @@ const ROW_BYTES = 40
 
 export class Trimming {
   readonly #needs: Needs
-  /** Conversations whose rows go now; true: asked for again meanwhile. */
-  readonly #busy = new Map<ConversationKey, boolean>()
+  /** Conversations that have rows to go. */
+  readonly #waiting = new Set<ConversationKey>()
+  #working = false
 
   constructor(needs: Needs) {
     this.#needs = needs
@@ -62,7 +63,7 @@ export class Trimming {
     return this.#commit([tailKey(conversation), mark], true, decide).then(() => {
       if (first !== undefined) log.trimmed(conversation, first)
       // Also what an earlier removal could not finish.
-      void this.#remove(conversation)
+      this.#remove(conversation)
     })
   }
 
@@ -71,7 +72,7 @@ export class Trimming {
     try {
       for (let after = trimKey('' as ConversationKey); ; ) {
         const marks = await this.#needs.engine.rows({ gt: after, lt: behind('o\0'), limit: MARKS_AT_ONCE })
-        for (const [mark] of marks) await this.#remove(mark.slice(2) as ConversationKey)
+        for (const [mark] of marks) this.#remove(mark.slice(2) as ConversationKey)
         after = marks.at(-1)?.[0] ?? after
         if (marks.length < MARKS_AT_ONCE) return
       }
@@ -80,22 +81,25 @@ export class Trimming {
     }
   }
 
-  async #remove(conversation: ConversationKey): Promise<void> {
-    if (this.#busy.has(conversation)) {
-      this.#busy.set(conversation, true)
-      return
-    }
-    try {
-      do {
-        this.#busy.set(conversation, false)
+  #remove(conversation: ConversationKey): void {
+    this.#waiting.add(conversation)
+    if (this.#working) return
+    this.#working = true
+    void this.#work()
+  }
+
+  /** One conversation after the other, so that messages hardly wait. What is added meanwhile comes too. */
+  async #work(): Promise<void> {
+    for (const conversation of this.#waiting) {
+      this.#waiting.delete(conversation)
+      try {
         while (await this.#removeSome(conversation)) {}
-      } while (this.#busy.get(conversation))
-    } catch (cause) {
-      // The next trim or the next opening goes on.
-      this.#failed(cause)
-    } finally {
-      this.#busy.delete(conversation)
+      } catch (cause) {
+        // The next trim or the next opening goes on.
+        this.#failed(cause)
+      }
     }
+    this.#working = false
   }
 
   /** Whether there may be more. */
