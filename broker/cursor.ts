@@ -4,12 +4,14 @@ import type { ConversationKey } from '../core/ports.ts'
 import type { ConversationId } from '../protocol/ids.ts'
 import type { Route } from './filters.ts'
 
-/** Compact form in storage: acknowledged prefix, and the set above it. */
+type Range = [from: number, to: number]
+
+/** Compact form in storage: acknowledged prefix, and what is acknowledged above it: entries, and gaps from first to last. */
 export interface StoredCursor {
   /** Epoch of the session that wrote it. */
   e: number
   a: number
-  s?: number[]
+  s?: (number | Range)[]
 }
 
 /** Whoever reads at a cursor. */
@@ -29,8 +31,8 @@ export class Cursor {
   sent: number
   /** Highest durable entry known of. */
   tail = 0
-  /** Acknowledged, above `acked`. At most a window. */
-  above: Set<number> | undefined
+  /** Acknowledged, above `acked`: where each entry or gap begins and ends. At most a window. */
+  above: Map<number, number> | undefined
   /** Up to here, single entries may be acknowledged or in flight already: left by the connection before. */
   resumedUpTo = 0
   /** The position is known. */
@@ -57,9 +59,10 @@ export class Cursor {
   restore({ a, s }: Pick<StoredCursor, 'a' | 's'>): void {
     this.acked = a
     this.sent = a
-    const above = s?.filter(seq => seq > a) ?? []
-    this.above = above.length > 0 ? new Set(above) : undefined
-    this.resumedUpTo = Math.max(0, ...above)
+    const ranges = s?.map((range): Range => (typeof range === 'number' ? [range, range] : range)) ?? []
+    const above = ranges.filter(([, to]) => to > a)
+    this.above = above.length > 0 ? new Map(above) : undefined
+    this.resumedUpTo = Math.max(0, ...above.map(([, to]) => to))
   }
 
   get behind(): boolean {
@@ -69,26 +72,38 @@ export class Cursor {
   /** Acknowledges `from` to `to`. Whether the prefix grew. */
   settle(from: number, to: number): boolean {
     if (from > this.acked + 1) {
-      this.above ??= new Set()
-      for (let seq = from; seq <= to; seq++) this.above.add(seq)
+      this.above ??= new Map()
+      this.above.set(from, to)
       return false
     }
     if (to <= this.acked) return false
     this.acked = to
-    if (this.above) {
-      for (const seq of this.above) if (seq <= to) this.above.delete(seq)
-      while (this.above.delete(this.acked + 1)) this.acked++
-      if (this.above.size === 0) this.above = undefined
-    }
+    if (this.above) this.#join(this.above)
     return true
+  }
+
+  /** What now follows the prefix belongs to it. */
+  #join(above: Map<number, number>): void {
+    for (let before = -1; before !== this.acked; ) {
+      before = this.acked
+      for (const [from, to] of above) {
+        if (from > this.acked + 1) continue
+        above.delete(from)
+        this.acked = Math.max(this.acked, to)
+      }
+    }
+    if (above.size === 0) this.above = undefined
   }
 
   /** Whether an entry that the connection before may have handled is acknowledged. */
   has(seq: number): boolean {
-    return seq <= this.acked || this.above?.has(seq) === true
+    if (seq <= this.acked || this.above?.has(seq)) return true
+    for (const [from, to] of this.above ?? []) if (from <= seq && seq <= to) return true
+    return false
   }
 
   stored(epoch: number): StoredCursor {
-    return this.above ? { e: epoch, a: this.acked, s: [...this.above] } : { e: epoch, a: this.acked }
+    if (!this.above) return { e: epoch, a: this.acked }
+    return { e: epoch, a: this.acked, s: [...this.above].map(range => (range[0] === range[1] ? range[0] : range)) }
   }
 }

@@ -1,7 +1,7 @@
 /** What of an entry a reader gets: all of it, its envelope where it does not fit, or nothing. */
 import type { StoredEntry } from '../core/entry.ts'
 import type { ConversationId } from '../protocol/ids.ts'
-import type { Entry } from '../protocol/messages.ts'
+import type { Entry, Gap } from '../protocol/messages.ts'
 
 /** The fields that say which entry it is. */
 const ENVELOPE = [
@@ -26,6 +26,6 @@ export function envelope(entry: StoredEntry): Buffer {
 }
 
 /** Stands before the first entry after a range that the reader never gets. */
-export function gap(conversation: ConversationId, from: number, to: number): Buffer {
-  return Buffer.from(JSON.stringify({ kind: 'gap', conversation, from, to, reason: 'not-a-member' }))
+export function gap(conversation: ConversationId, from: number, to: number, reason: Gap['reason']): Buffer {
+  return Buffer.from(JSON.stringify({ kind: 'gap', conversation, from, to, reason }))
 }

@@ -181,7 +181,8 @@ export class Pump {
     this.#reads--
     if (this.#closed) return
     const now = this.#needs.scheduler.now()
-    if (!cursor.left && entries.length > 0 && this.#offerGap(cursor)) {
+    const [first] = entries
+    if (!cursor.left && first && this.#offerGaps(cursor, first.seq - 1)) {
       for (const entry of entries) if (entry.seq > cursor.sent && !this.#offer(cursor, unexpired(entry, now))) break
     }
     if (!cursor.left && cursor.behind) {
@@ -211,17 +212,24 @@ export class Pump {
     return sent
   }
 
-  /** Before the first entry after a range that the session never gets; false where there is no room. */
-  #offerGap(cursor: Cursor): boolean {
-    const from = cursor.sent + 1
-    if (from > cursor.floor) return true
-    if (cursor.has(cursor.floor) || this.#sender.flies(cursor, cursor.floor)) {
-      cursor.sent = cursor.floor
-      return true
+  /** Before the first entry after what the session never gets; false where there is no room. */
+  #offerGaps(cursor: Cursor, upTo: number): boolean {
+    const { floor } = cursor
+    if (cursor.sent < floor && (cursor.has(floor) || this.#sender.flies(cursor, floor))) cursor.sent = floor
+    if (!this.#offerGap(cursor, floor)) return false
+    if (cursor.sent >= upTo) return true
+    // What retention removed, but for what the connection before has handled.
+    for (const [from, to] of this.#sender.had(cursor)) {
+      if (!this.#offerGap(cursor, Math.min(from - 1, upTo))) return false
+      cursor.sent = Math.max(cursor.sent, Math.min(to, upTo))
     }
-    if (!cursor.route) this.#needs.moved(cursor, cursor.settle(from, cursor.floor))
-    else if (!this.#sender.gap(cursor, cursor.route, from, cursor.floor)) return false
-    cursor.sent = cursor.floor
-    return true
+    return this.#offerGap(cursor, upTo)
+  }
+
+  #offerGap(cursor: Cursor, to: number): boolean {
+    if (cursor.sent >= to) return true
+    const sent = this.#sender.gap(cursor, cursor.sent + 1, to)
+    if (sent) cursor.sent = to
+    return sent
   }
 }

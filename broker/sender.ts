@@ -59,6 +59,11 @@ export class Sender {
   flies(cursor: Cursor, seq: number): boolean {
     return this.#window.flies(cursor, seq)
   }
+  /** What a session has acknowledged or has in flight, ascending. */
+  had(cursor: Cursor): [from: number, to: number][] {
+    const above = [...(cursor.above ?? []), ...this.#window.of(cursor)].sort(([a], [b]) => a - b)
+    return [[0, cursor.acked], ...above]
+  }
 
   /** What is unacknowledged, with its ids, for the connection after this one. */
   unacknowledged(): { packetId: number; flight: Flight }[] {
@@ -82,10 +87,11 @@ export class Sender {
   }
 
   /** Tells of a range that the reader never gets; false where there is no room. */
-  gap(cursor: Cursor, route: Route, from: number, to: number): boolean {
-    const payload = gap(cursor.conversation, from, to)
-    if (!this.#room(route.qos, payload.length)) return false
-    this.#send(publishOf(route, payload), { cursor, from, seq: to, bytes: payload.length })
+  gap(cursor: Cursor, from: number, to: number): boolean {
+    const packet = this.#gap(cursor, from, to)
+    if (packet && !this.#room(packet.qos, packet.payload.length)) return false
+    if (packet) this.#send(packet, { cursor, from, seq: to, bytes: packet.payload.length })
+    else this.#settled(cursor, from, to)
     return true
   }
 
@@ -124,9 +130,9 @@ export class Sender {
 
   #sendAgain({ packetId, cursor, from, seq, entry }: Resend): void {
     cursor.resumedUpTo = Math.max(cursor.resumedUpTo, seq)
-    const route = entry ? routeOf(cursor, entry) : cursor.route
+    const route = entry ? routeOf(cursor, entry) : (cursor.route ?? cursor.commandRoute)
     if (cursor.left || cursor.has(seq) || !route || route.qos === 0) return
-    const packet = entry ? this.#fitted(route, entry) : publishOf(route, gap(cursor.conversation, from, seq))
+    const packet = entry ? this.#fitted(route, entry) : this.#gap(cursor, from, seq)
     if (!packet) {
       this.#settled(cursor, from, seq)
       return
@@ -151,13 +157,24 @@ export class Sender {
     return this.#outlet.writable && (qos === 0 || this.#window.takes(bytes))
   }
 
+  /** Nothing where the reader has no topic for it, or it fits in no packet of the client. */
+  #gap(cursor: Cursor, from: number, to: number): OutboundPublish | undefined {
+    const left = to <= cursor.floor
+    const route = left ? cursor.route : (cursor.route ?? cursor.commandRoute)
+    const reason = left ? 'not-a-member' : 'retention'
+    const packet = route && publishOf(route, gap(cursor.conversation, from, to, reason))
+    return packet && this.#fits(packet) ? packet : undefined
+  }
+
   /** The entry, or its envelope where it exceeds the client's Maximum Packet Size; nothing where that does too. */
   #fitted(route: Route, entry: StoredEntry): OutboundPublish | undefined {
     const packet = publishOf(route, entry.bytes)
-    if (this.#maxPacketBytes === Number.POSITIVE_INFINITY || this.#outlet.size(packet) <= this.#maxPacketBytes)
-      return packet
+    if (this.#fits(packet)) return packet
     packet.payload = envelope(entry)
-    return this.#outlet.size(packet) <= this.#maxPacketBytes ? packet : undefined
+    return this.#fits(packet) ? packet : undefined
+  }
+  #fits(packet: OutboundPublish): boolean {
+    return this.#maxPacketBytes === Number.POSITIVE_INFINITY || this.#outlet.size(packet) <= this.#maxPacketBytes
   }
 }
 

@@ -92,9 +92,9 @@ export class Session {
     const cursor = this.#cursors.get(conversation)
     // Left while the entry was read; or sent before the reader left and rejoined: it is not shown again.
     if (!cursor || seq < cursor.floor) return []
-    // Only a gap ends at the floor.
-    if (seq === cursor.floor) return [{ packetId, cursor, from, seq }]
-    return entry ? [{ packetId, cursor, from, seq, entry: unexpired(entry, this.#needs.scheduler.now()) }] : []
+    // Only a gap ends at the floor. Above it a gap is what was removed, or one that told of it.
+    if (seq === cursor.floor || !entry) return [{ packetId, cursor, from, seq }]
+    return [{ packetId, cursor, from, seq, entry: unexpired(entry, this.#needs.scheduler.now()) }]
   }
 
   /** Grants filters: the position in every conversation that they newly take is its end, fixed before this resolves. */

@@ -97,6 +97,11 @@ export class Window {
     return flight
   }
 
+  /** Where what is in flight of a conversation begins and ends. */
+  of(cursor: Cursor): [from: number, to: number][] {
+    return [...this.inFlight.values()].flatMap(flight => (flight.cursor === cursor ? [[flight.from, flight.seq]] : []))
+  }
+
   flies(cursor: Cursor, seq: number): boolean {
     for (const flight of this.inFlight.values()) {
       if (flight.cursor === cursor && flight.from <= seq && seq <= flight.seq) return true

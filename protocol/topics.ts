@@ -31,7 +31,7 @@ export const TOPICS = {
   inbox: { pattern: '{app}/u/{user}/inbox', from: 'server', who: 'self', qos: 1, life: 'durable', payload: 'entry or gap', says: 'Every entry of every conversation of the user, own messages included.' },
   groupMessage: { pattern: '{app}/g/{group}/message', from: 'server', who: 'member', qos: 1, life: 'durable', payload: 'entry or gap', says: "The group's entries, for a client that wants only these." },
   deviceMessage: { pattern: '{app}/d/{device}/message', from: 'server', who: 'member', qos: 1, life: 'durable', payload: 'entry or gap', says: "The entries of the device's conversation." },
-  command: { pattern: '{app}/d/{device}/command', from: 'server', who: 'self', qos: 1, life: 'durable', payload: 'entry', says: 'Commands to the device.' },
+  command: { pattern: '{app}/d/{device}/command', from: 'server', who: 'self', qos: 1, life: 'durable', payload: 'entry or gap', says: 'Commands to the device.' },
   userReply: { pattern: '{app}/u/{user}/reply', from: 'server', who: 'self', qos: 1, life: 'live', payload: 'reply or refused', says: 'Answers and refusals, to the session that asked.' },
   deviceReply: { pattern: '{app}/d/{device}/reply', from: 'server', who: 'self', qos: 1, life: 'live', payload: 'reply or refused', says: 'Answers and refusals, to the session that asked.' },
   live: { pattern: '{app}/u/{user}/live', from: 'server', who: 'self', qos: 0, life: 'live', payload: 'receipt, typing, changed', says: 'What happens now and is not history.' },

@@ -76,6 +76,7 @@ class Turns implements Scheduler {
 
 class MemoryLog implements Pick<MessageLog, 'read' | 'get' | 'tails' | 'follow'> {
   readonly entries = new Map<ConversationKey, StoredEntry[]>()
+  readonly #first = new Map<ConversationKey, number>()
   readonly #turns: Turns
   readonly #followers: ((conversation: ConversationKey, entry: StoredEntry) => void)[] = []
   constructor(turns: Turns) {
@@ -97,6 +98,14 @@ class MemoryLog implements Pick<MessageLog, 'read' | 'get' | 'tails' | 'follow'>
     list.push(entry)
     return entry
   }
+  first(conversation: ConversationKey) {
+    return this.#first.get(conversation) ?? 1
+  }
+  /** Removes a share of what is there, never the last entry. */
+  trim(conversation: ConversationKey, share: number) {
+    const first = this.first(conversation)
+    this.#first.set(conversation, first + Math.floor(Math.max(0, this.of(conversation).length - first) * share))
+  }
   publish(conversation: ConversationKey, entry: StoredEntry) {
     for (const follower of this.#followers) follower(conversation, entry)
   }
@@ -106,16 +115,20 @@ class MemoryLog implements Pick<MessageLog, 'read' | 'get' | 'tails' | 'follow'>
   ) {
     return this.#turns.later(() =>
       this.of(conversation)
-        .filter(({ seq }) => seq > after && (before === undefined || seq < before))
+        .filter(({ seq }) => seq > after && seq >= this.first(conversation) && (before === undefined || seq < before))
         .slice(0, limit),
     )
   }
   get(wanted: readonly { conversation: ConversationKey; seq: Seq }[]) {
-    return this.#turns.later(() => wanted.map(({ conversation, seq }) => this.of(conversation)[seq - 1]))
+    return this.#turns.later(() =>
+      wanted.map(({ conversation, seq }) =>
+        seq < this.first(conversation) ? undefined : this.of(conversation)[seq - 1],
+      ),
+    )
   }
   tails(conversations: readonly ConversationKey[]) {
     return this.#turns.later(() =>
-      conversations.map(key => ({ seq: this.of(key).length as Seq, n: 0, sentAt: 0, first: 1 as Seq })),
+      conversations.map(key => ({ seq: this.of(key).length as Seq, n: 0, sentAt: 0, first: this.first(key) as Seq })),
     )
   }
   follow(listener: (conversation: ConversationKey, entry: StoredEntry) => void) {
@@ -169,6 +182,16 @@ class MemoryRecords implements Records {
 }
 const nameOf = ({ table, partition, key }: Change) => `${table.name}\0${partition}\0${key}`
 
+interface Heard {
+  conversation: ConversationId
+  from: number
+  seq: number
+  /** Of a gap. */
+  reason: string | undefined
+  dup: boolean
+  connection: number
+}
+
 /** What the reader saw, and what is true. */
 class World {
   readonly turns = new Turns()
@@ -199,8 +222,7 @@ class World {
   /** Unacknowledged on this connection: packet id → what. */
   unacked = new Map<number, { conversation: ConversationId; from: number; seq: number }>()
   /** In the order of arrival, without resends. */
-  heard: { conversation: ConversationId; from: number; seq: number; gap: boolean; dup: boolean; connection: number }[] =
-    []
+  heard: Heard[] = []
   connection = 0
   killed = false
   faults: string[] = []
@@ -269,6 +291,7 @@ class World {
           seq: number
           from: number
           to: number
+          reason?: string
         }
         const gap = entry.kind === 'gap'
         const what = {
@@ -279,7 +302,9 @@ class World {
         if (world.unacked.has(packet.packetId)) world.faults.push(`packet id ${packet.packetId} is in use`)
         world.unacked.set(packet.packetId, what)
         if (world.unacked.size > world.window) world.faults.push('more than the window is unacknowledged')
-        world.heard.push({ ...what, gap, dup: packet.dup, connection })
+        world.heard.push({ ...what, reason: entry.reason, dup: packet.dup, connection })
+        if (entry.reason === 'retention' && entry.to >= world.log.first(world.key(what.conversation)))
+          world.faults.push(`${what.conversation}: ${entry.from} to ${entry.to} was told as removed, and is there`)
         if (!world.members.has(what.conversation))
           world.faults.push(`delivered ${what.conversation} to one who is not a member`)
       },
@@ -323,6 +348,7 @@ const command = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('step' as const), at: fc.nat(50) }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constant('ack' as const), at: fc.nat(50) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('change' as const), at: fc.nat(2) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('retain' as const), at: fc.nat(11) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('reconnect' as const), at: fc.nat(2) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('stall' as const), at: fc.nat(1) }) },
 )
@@ -338,6 +364,7 @@ async function play(commands: readonly { do: string; at: number }[], kills: bool
     else if (what === 'step') await world.turns.step(at)
     else if (what === 'ack') world.ack(at)
     else if (what === 'change') world.change(conversation)
+    else if (what === 'retain') world.log.trim(world.key(conversation), 1 - (at >> 2) * 0.3)
     else if (what === 'stall') {
       world.writable = !world.writable
       if (world.writable) world.session?.pump.drained()
@@ -362,6 +389,7 @@ async function play(commands: readonly { do: string; at: number }[], kills: bool
     world.faults.filter(fault => !(kills && fault.includes('Another change came first'))),
     [],
   )
+  await world.until((world.session as Session).close({ expirySeconds: 3600, mayRepeat: false }))
   for (const conversation of CONVERSATIONS) judge(world, conversation, start.get(conversation) as number)
 }
 
@@ -371,8 +399,10 @@ function judge(world: World, conversation: ConversationId, start: number) {
   const fresh = heard.filter(({ dup }) => !dup)
   for (let i = 1; i < fresh.length; i++) {
     const [before, now] = [fresh[i - 1], fresh[i]] as [(typeof fresh)[0], (typeof fresh)[0]]
-    // A gap may take in what was sent and not acknowledged when the reader left.
-    const ordered = (now.gap ? now.seq : now.from) > before.seq || (world.killed && now.connection > before.connection)
+    // The gap of who was not a member may take in what was sent and not acknowledged when the reader left.
+    const ordered =
+      (now.reason === 'not-a-member' ? now.seq : now.from) > before.seq ||
+      (world.killed && now.connection > before.connection)
     assert.ok(ordered, `${conversation}: ${now.from} came after ${before.seq}`)
   }
   const joined = world.members.get(conversation)?.joinedSeq
@@ -381,6 +411,9 @@ function judge(world: World, conversation: ConversationId, start: number) {
   const tail = world.log.of(world.key(conversation)).length
   // Who was in from the start is told of what they missed between leaving and rejoining, too.
   const from = conversation === CONVERSATIONS[2] ? Math.max(joined, start + 1) : start + 1
+  // All is acknowledged: nothing is left above the prefix.
+  const cursor = world.records.rows.get(`cursors\0im/bob/x\0${conversation}`)?.row
+  assert.equal(JSON.stringify(cursor && { ...cursor, e: 0 }), JSON.stringify({ e: 0, a: tail }))
   for (let seq = from; seq <= tail; seq++)
     assert.ok(had.has(seq), `${conversation}: ${seq} of ${tail} was never delivered`)
 }
