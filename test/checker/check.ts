@@ -122,7 +122,8 @@ function fault(run: Run, { at, what, begins }: FaultInjected): void {
   if (what.startsWith('crash')) run.crashes++
 }
 
-function log(run: Run, { conversation: id, entries }: Log): void {
+function log(run: Run, { conversation: id, entries, first = 0 }: Log): void {
   const conversation = run.conversation(id)
+  conversation.trimmed = Math.max(conversation.trimmed, first)
   conversation.log = conversation.log ? conversation.log.concat(entries) : [...entries]
 }

@@ -106,6 +106,8 @@ export interface Log {
   at: number
   conversation: string
   entries: readonly LogEntry[]
+  /** Those below were removed, and are given here as they were before. */
+  first?: number
 }
 export interface LogEntry {
   seq: number

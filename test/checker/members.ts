@@ -63,8 +63,14 @@ export function judgeMembership(run: Run, { conversation, session, user, deliver
 }
 
 /** A gap ends before the entry with which the reader came in, or where the log starts. */
-function isRight(run: Run, { first }: Conversation, stays: readonly Stay[], from: number, to: number): boolean {
-  if (run.retention && to < first) return true
+function isRight(
+  run: Run,
+  { first, trimmed }: Conversation,
+  stays: readonly Stay[],
+  from: number,
+  to: number,
+): boolean {
+  if (run.retention && to < Math.max(first, trimmed)) return true
   return stays.some(stay => stay.from > from && stay.from <= to + 1)
 }
 

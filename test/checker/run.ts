@@ -7,7 +7,7 @@ export interface Options {
   slackMs?: number
   /** How long after the last fault a member may wait for an entry. 60 s unless given. */
   settleMs?: number
-  /** Old entries are removed: logs may start above 1, and gaps up to there are right. */
+  /** Old entries are removed: logs may start above 1, and gaps up to what is left are right. */
   retention?: boolean
   /**
    * Clients send again what is unacknowledged in its order and before anything new, and storage fails only by crashing:
@@ -93,6 +93,8 @@ export interface Reading {
 export class Conversation {
   readonly id: string
   log: LogEntry[] | undefined
+  /** Entries below were removed, though the history may have them. */
+  trimmed = 0
   /** By seq: what somebody was given, and when first. */
   readonly seen: (Message | undefined)[] = []
   readonly seenAt: number[] = []

@@ -22,7 +22,7 @@ export async function judge(seed: number, image: Image): Promise<Judged> {
     return {
       seed,
       // The run knows when the server handed over each byte.
-      breaches: [...failures, ...check(history, { slackMs: 0 }).map(told)],
+      breaches: [...failures, ...check(history, { slackMs: 0, retention: true }).map(told)],
       acknowledged: count('acknowledged'),
       received: count('received'),
       faults: history.reduce((sum, operation) => sum + (operation.do === 'fault' && operation.begins ? 1 : 0), 0),

@@ -1,7 +1,11 @@
-/** Whoever works over REST: changes members, reads history, sends and sends again; and in the end reads the logs whole. */
+/**
+ * Whoever works over REST: changes members, reads history, sends and sends again. Also who removes old entries; and reads
+ * the logs in the end, with what was removed.
+ */
 import type { Core } from '../../core/features.ts'
 import type { ConversationKey, Storage } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
+import type { Seq } from '../../protocol/ids.ts'
 import type { LogEntry, Operation } from '../checker/history.ts'
 import type { Chance } from '../support/proof.ts'
 import { callerOf, GROUP, PEOPLE, type Person } from './image.ts'
@@ -22,7 +26,11 @@ const PAGE = 5
 
 export class Office {
   core: Core | undefined
+  storage: Storage | undefined
   readonly #world: World
+  /** What was, or may have been, removed of each conversation; and up to where it surely was. */
+  readonly #removed = new Map<string, LogEntry[]>()
+  readonly #firsts = new Map<string, number>()
   /** Not answered yet, or without an outcome; sent again until it has one. */
   #draft: Draft | undefined
   #count = 0
@@ -40,6 +48,7 @@ export class Office {
 
   crashed(): void {
     this.core = undefined
+    this.storage = undefined
     this.#calls = 0
     this.#epoch++
   }
@@ -136,17 +145,42 @@ export class Office {
     if (this.#draft && this.#calls === 0) void this.post(chance)
   }
 
+  /** Removes what lies before a random entry of a conversation. */
+  async retain(chance: Chance): Promise<void> {
+    const conversation = chance.of(CONVERSATIONS.slice(0, chance.of([2, 2, CONVERSATIONS.length])))
+    // Often all but the last one.
+    const share = chance.happens(0.5) ? 0.999 : chance.next()
+    const { storage } = this
+    if (!storage) return
+    const { log } = storage
+    const key = `im/${conversation}` as ConversationKey
+    await this.#call(async () => {
+      const [{ first, seq } = { first: 1, seq: 0 }] = await log.tails([key])
+      const below = (first + Math.floor((seq - first + 1) * share)) as Seq
+      const entries = await log.read(key, { before: below, limit: 1_000 })
+      const known = this.#removed.get(conversation) ?? []
+      const last = known.at(-1)?.seq ?? 0
+      const fresh = entries.filter(entry => entry.seq > last).map(({ entry }) => logEntry(entry))
+      this.#removed.set(conversation, [...known, ...fresh])
+      await log.trim(key, below)
+      this.#firsts.set(conversation, Math.max(this.#firsts.get(conversation) ?? 1, below))
+    })
+  }
+
   async logs({ log }: Storage, at: number): Promise<void> {
     for (const conversation of CONVERSATIONS) {
-      const entries: LogEntry[] = []
+      const key = `im/${conversation}` as ConversationKey
+      const [{ first } = { first: 1 }] = await log.tails([key])
+      if (first < (this.#firsts.get(conversation) ?? 1)) throw new Error(`${conversation} begins at ${first} again`)
+      const entries = (this.#removed.get(conversation) ?? []).filter(({ seq }) => seq < first)
       for (;;) {
-        const after = (entries.at(-1)?.seq ?? 0) as never
-        const page = await log.read(`im/${conversation}` as ConversationKey, { after, limit: 1_000 })
+        const after = (entries.at(-1)?.seq ?? 0) as Seq
+        const page = await log.read(key, { after, limit: 1_000 })
         for (const { entry } of page) entries.push(logEntry(entry))
         // A log that does not get on is judged by what it gave.
         if ((entries.at(-1)?.seq ?? 0) <= after) break
       }
-      if (entries.length > 0) this.#world.tell({ do: 'log', at, conversation, entries })
+      if (entries.length > 0) this.#world.tell({ do: 'log', at, conversation, entries, first })
     }
   }
 }

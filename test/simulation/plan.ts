@@ -14,6 +14,7 @@ const ACTIONS = {
   members: 1,
   read: 1,
   post: 1,
+  retain: 1.5,
   disk: 0.5,
   restart: 0.2,
   crash: 0.3,

@@ -104,6 +104,7 @@ class Play {
     })
     this.#server = server
     this.#office.core = server.core
+    this.#office.storage = server.storage
   }
 
   #dial(node: number): Line {
@@ -214,6 +215,9 @@ class Play {
         break
       case 'post':
         this.#office.post(chance)
+        break
+      case 'retain':
+        this.#office.retain(chance)
         break
       case 'disk':
         if (this.#disk.failing > 0) this.#mendDisk()
