@@ -32,6 +32,7 @@ import type {
 } from './ports.ts'
 import { recall } from './recall.ts'
 import { receipts } from './receipts.ts'
+import { dated, Retention } from './retention.ts'
 import { type Handlers, type Observer, type Run, runner } from './run.ts'
 import { sight } from './sight.ts'
 import { telemetry } from './telemetry.ts'
@@ -39,6 +40,8 @@ import { telemetry } from './telemetry.ts'
 export interface CoreSettings {
   registration: 'open' | 'closed'
   recallWindowMs: number
+  /** Entries older than this are removed; 0 or absent: none is. */
+  retentionMs?: number
   accessTokenMs: number
   refreshTokenMs: number
   /** Personal keys of one account. */
@@ -71,8 +74,9 @@ export interface Core extends AsyncDisposable {
 
 const OWNER = UserId.parse('owner')
 
-export async function createCore(needs: CoreNeeds): Promise<Core> {
-  const { scheduler, observer } = needs
+export async function createCore(given: CoreNeeds): Promise<Core> {
+  const { scheduler, observer } = given
+  const needs = { ...given, log: dated(given.log) }
   const now = () => scheduler.now()
   // First of all followers of the log: who is in is known before an entry is delivered.
   const membership = members(needs)
@@ -81,6 +85,7 @@ export async function createCore(needs: CoreNeeds): Promise<Core> {
   hintAtChanges(membership.memberships, needs.connections)
   // What a change of a group had still to do when the server last stopped.
   await all.followUps.resume()
+  const retention = new Retention({ ...needs, retentionMs: needs.settings.retentionMs ?? 0 })
 
   const handlers: Handlers = { ...people.handlers, ...all.handlers }
   return {
@@ -94,6 +99,7 @@ export async function createCore(needs: CoreNeeds): Promise<Core> {
       hasOwner: async app => (await people.users.exists(app, [OWNER]))[0] === true,
     },
     async [Symbol.asyncDispose]() {
+      await retention.close()
       all.followUps.close()
       await all.deliveries.close()
       all.news.close()

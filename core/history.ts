@@ -9,7 +9,7 @@ import { type ConversationKey, keyOf, type MessageLog } from './ports.ts'
 import type { VisibleFrom } from './sight.ts'
 
 interface Needs {
-  log: Pick<MessageLog, 'read' | 'seqAt'>
+  log: Pick<MessageLog, 'read' | 'seqAt' | 'tails'>
   visibleFrom: VisibleFrom
   now: () => EpochMs
 }
@@ -36,24 +36,32 @@ export function history({ log, visibleFrom, now }: Needs) {
     if (first === undefined) throw new Fault('not-a-member')
     const key = keyOf(caller.app, conversation)
     const span = await spanOf(log, key, input)
-    const unseen = span.low < first && after !== undefined && input.cursor === undefined
-    const gap: Gap | undefined = unseen
-      ? {
-          kind: 'gap',
-          conversation,
-          from: span.low as Seq,
-          to: Math.min(first - 1, span.high) as Seq,
-          reason: 'not-a-member',
-        }
-      : undefined
+    const gaps: Gap[] = []
+    const isGap = (from: number, to: number, reason: Gap['reason']) => {
+      if (from <= to) gaps.push({ kind: 'gap', conversation, from: from as Seq, to: to as Seq, reason })
+    }
+    if (after !== undefined && input.cursor === undefined)
+      isGap(span.low, Math.min(first - 1, span.high), 'not-a-member')
     span.low = Math.max(span.low, first)
     const { entries, more } = await read(log, key, span, limit)
+    // What was removed stands where it was: before what is left of the range.
+    if (span.upwards || !more) isGap(span.low, (await beginning(log, key, span, entries)) - 1, 'retention')
     const last = span.upwards ? entries.at(-1) : entries[0]
     const items = entries.filter(entry => !span.from || entry.from === span.from).map(entry => unexpired(entry, now()))
     const next = more && last ? cursorOf(span, last.seq) : undefined
-    return { items: gap && gap.from <= gap.to ? [gap, ...items] : items, ...(next && { next }) }
+    return { items: [...gaps, ...items], ...(next && { next }) }
   }
   return { listMessages }
+}
+
+/** Where what is there of a range begins. */
+async function beginning(log: Needs['log'], key: ConversationKey, { high }: Span, [entry]: readonly StoredEntry[]) {
+  return entry?.seq ?? Math.min(await firstOf(log, key), high + 1)
+}
+
+async function firstOf(log: Needs['log'], key: ConversationKey): Promise<Seq> {
+  const [tail] = await log.tails([key])
+  return tail?.first ?? (1 as Seq)
 }
 
 async function spanOf(log: Needs['log'], key: ConversationKey, input: Input<'listMessages'>): Promise<Span> {
@@ -63,8 +71,10 @@ async function spanOf(log: Needs['log'], key: ConversationKey, input: Input<'lis
     since === undefined ? 1 : log.seqAt(key, since),
     until === undefined ? Number.MAX_SAFE_INTEGER : log.seqAt(key, until),
   ])
+  // When what was removed was sent is not known any more: it may belong to the time that is asked for.
+  const isRemoved = start > 1 && start === (await firstOf(log, key))
   return {
-    low: Math.max((after ?? 0) + 1, start),
+    low: Math.max((after ?? 0) + 1, isRemoved ? 1 : start),
     high: Math.min((before ?? Number.MAX_SAFE_INTEGER) - 1, end - 1),
     upwards: after !== undefined,
     ...(from !== undefined && { from }),

@@ -24,7 +24,7 @@ export function receipts({ log, records, visibleFrom, tell }: Needs) {
     const [tail] = await log.tails([key])
     if (!tail || upTo > tail.seq) throw new Fault('beyond-the-end', { tail: tail?.seq ?? 0 })
     if (upTo === 0) return
-    const readN = upTo === tail.seq ? tail.n : await countAt(key, upTo as Seq)
+    const readN = upTo === tail.seq ? tail.n : await countAt(log, key, upTo as Seq)
     for (let attempt = 1; ; attempt++) {
       const found = await records.get(MARKS, key, caller.member)
       const row = found?.row ?? NO_MARKS
@@ -40,12 +40,6 @@ export function receipts({ log, records, visibleFrom, tell }: Needs) {
         if (!isConflict(fault) || attempt === ATTEMPTS) throw fault
       }
     }
-  }
-
-  async function countAt(conversation: ConversationKey, seq: Seq): Promise<number> {
-    const [entry] = await log.get([{ conversation, seq }])
-    if (!entry) throw new Fault('no-such-entry')
-    return entry.n
   }
 
   async function getReceipts(caller: Known, { conversation, seq, limit, cursor }: Input<'getReceipts'>) {
@@ -70,6 +64,16 @@ export function receipts({ log, records, visibleFrom, tell }: Needs) {
   }
 
   return { markRead, getReceipts }
+}
+
+/** Messages up to an entry; where it was removed, up to the first that is there. */
+async function countAt(log: Needs['log'], conversation: ConversationKey, seq: Seq): Promise<number> {
+  for (;;) {
+    const [tail] = await log.tails([conversation])
+    const at = Math.max(seq, tail?.first ?? 1) as Seq
+    const [entry] = await log.get([{ conversation, seq: at }])
+    if (entry) return at > seq && entry.kind === 'message' ? entry.n - 1 : entry.n
+  }
 }
 
 const isConflict = (fault: unknown) => fault instanceof Fault && fault.code === 'conflict'

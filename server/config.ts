@@ -66,6 +66,7 @@ export const Config = z.object({
   ownerPassword: z.string().min(8).max(256).optional().meta(about('IM_OWNER_PASSWORD', '8 to 256 characters', 'Password of the account `owner`, used only when the first start creates it.', { standard: 'made up at the first start and written to `owner-password` in the data directory', secret: true })),
   registration: z.enum(['open', 'closed']).prefault('open').meta(about('IM_REGISTRATION', 'open or closed', 'Whether people make their own accounts.')),
   sessionExpiryDays: whole(1, 3_650, 30).meta(about('IM_SESSION_EXPIRY_DAYS', 'a whole number of days, 1 to 3650', 'How long the session of an absent MQTT 3.1.1 client is kept; an MQTT 5 client says it itself.')),
+  retentionDays: whole(0, 36_500, 0).meta(about('IM_RETENTION_DAYS', 'a whole number of days, 0 to 36500', 'Entries older than this are removed from every conversation, but for its last one; 0 keeps all. Who has not had them is told of the gap.')),
   recallWindowSeconds: whole(0, 31_536_000, 120).meta(about('IM_RECALL_WINDOW_SECONDS', 'a whole number of seconds', 'How long a sender may recall a message.')),
   rateLimits: onOff('on').meta(about('IM_RATE_LIMITS', 'on or off', '`off` lifts the limits on attempts and rates: for benchmarks, never on a network.')),
   maxConnections: whole(1, 1_000_000, 20_000).meta(about('IM_MAX_CONNECTIONS', 'a whole number, 1 to 1000000', 'Sockets open at once, of all listeners together.')),

@@ -126,6 +126,7 @@ async function openCore(
     observer,
     settings: {
       registration: config.registration,
+      retentionMs: config.retentionDays * DAY_SECONDS * 1000,
       recallWindowMs: config.recallWindowSeconds * 1000,
       accessTokenMs: ACCESS_TOKEN_MS,
       refreshTokenMs: REFRESH_TOKEN_MS,

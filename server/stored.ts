@@ -3,6 +3,7 @@
 import { SESSIONS } from '../broker/broker.ts'
 import { KEYS } from '../core/accounts/keys.ts'
 import type { Table } from '../core/ports.ts'
+import { AGES } from '../core/retention.ts'
 import { DEVICE_KEYS, DEVICES, MEMBERS } from '../core/tables.ts'
 
-export const INDEXED = [MEMBERS, DEVICES, DEVICE_KEYS, KEYS, SESSIONS] as readonly Table<never>[]
+export const INDEXED = [MEMBERS, DEVICES, DEVICE_KEYS, KEYS, SESSIONS, AGES] as readonly Table<never>[]

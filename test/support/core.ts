@@ -86,14 +86,18 @@ export interface World {
   clock: TestClock
   told: Told
   /** The same storage under rules that were started anew. */
-  restart(): Promise<Core>
+  restart(settings?: Partial<CoreSettings>): Promise<Core>
 }
 
-export async function world(t: TestContext, how: Disturbance = {}): Promise<World> {
+export async function world(
+  t: TestContext,
+  how: Disturbance = {},
+  settings: Partial<CoreSettings> = {},
+): Promise<World> {
   const clock = new TestClock()
   const told = new Told()
   const storage = disturbed(await openStorage({ engine: 'memory', clock }), how)
-  const open = () =>
+  const open = (more: Partial<CoreSettings> = {}) =>
     createCore({
       log: storage.log,
       records: storage.records,
@@ -105,7 +109,7 @@ export async function world(t: TestContext, how: Disturbance = {}): Promise<Worl
       throttle: { take: async () => {}, giveBack: async () => {}, forget: async () => {} },
       connections: told,
       observer: { ran: () => {} },
-      settings: SETTINGS,
+      settings: { ...SETTINGS, ...settings, ...more },
     })
   const core = await open()
   t.after(async () => {
