@@ -15,7 +15,7 @@ export const PROOFS: Record<string, Proof> = {
   mutants: { claim: 'Faults planted in the code on purpose, which the checker must find', command: 'node --test dist/test/mutants.test.js', share: 'all' },
   sessions: { claim: 'Runs of 200 commands to sessions (connect, subscribe, publish, acknowledge in any order, drop, take over, leave, kill, restart …) against a model that predicts every packet', command: 'MACHINE_RUNS=10000 node --test dist/test/machine.test.js', share: '200 runs' },
   crashes: { claim: 'kill -9 of the real server under load from stock clients', command: 'CRASHES=1000 ACKNOWLEDGED=1000000 node --test dist/test/crash.test.js', share: '100 kills' },
-  power: { claim: 'Power cuts: every write of a running server is recorded, and the disk is put back to what a cut could leave of it', command: 'CUTS=200 node --test dist/test/power.test.js', share: '40 cuts' },
+  power: { claim: 'Power cuts: every write of a running server is recorded, and the disk is put back to what a cut could leave of it', command: 'CUTS=200 POWER_MIB=200 node --test dist/test/power.test.js', share: '40 cuts' },
   damage: { claim: 'Single bit flips and truncations in every kind of file of the data directory: found and named, or harmless', command: 'DAMAGES=1000 node --test dist/test/damage.test.js', share: '150 damages' },
   'recovery-1m': { claim: 'kill -9 to ready with 1 million entries', command: 'ENTRIES=1000000 node --test dist/test/recovery.test.js', share: '100,000 entries' },
   'recovery-10m': { claim: 'kill -9 to ready with 10 million entries', command: 'ENTRIES=10000000 node --test dist/test/recovery.test.js', share: '100,000 entries' },
