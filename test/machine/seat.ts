@@ -36,6 +36,8 @@ export class Seat {
   /** Where the gap may begin: behind what was acknowledged when the member came back. */
   #gapLow = Number.POSITIVE_INFINITY
   #gapHigh: number | undefined
+  /** The last gap: after a crash it may begin as low as what the disk knows. */
+  #gap: { to: number; low: number } | undefined
   readonly unacked = new Map<number, Flight>()
   /** Acknowledged entries that a crash brings back: of a kill what only the process knew, of a power cut also the cache. */
   readonly #unflushed = new Map<number, { from: number; kept: Kept }>()
@@ -45,8 +47,12 @@ export class Seat {
   /** The last entry that came again without DUP after a crash. */
   #again = 0
 
-  constructor(next: number, startBy: number) {
+  /** Begun by a member's coming in: its position is written lazily, and by no SUBACK. */
+  readonly #joined: boolean
+
+  constructor(next: number, startBy: number, joined: boolean) {
     this.next = next
+    this.#joined = joined
     this.startBy = startBy
   }
 
@@ -74,7 +80,7 @@ export class Seat {
   settle(tail: number): void {
     if (this.startBy === Number.POSITIVE_INFINITY) {
       this.startBy = Math.max(tail, this.next - 1)
-      this.#kept = 'disk'
+      if (!this.#joined) this.#kept = 'disk'
     }
     this.optional = false
   }
@@ -106,6 +112,7 @@ export class Seat {
     const again = this.must.has(to) || this.may.has(to)
     if (!again && !this.rejoins.includes(to + 1)) return `no gap ends at ${to}`
     const [low, high] = this.#gapFrom(to)
+    this.#gap = { to, low }
     if (from < low || from > high) return `the gap to ${to} begins at ${from}, not from ${low} to ${high}`
     if (again) this.#again = dup ? this.#again : to
     for (const lost of [this.must, this.may]) for (const seq of lost.keys()) if (seq <= to) lost.delete(seq)
@@ -131,6 +138,7 @@ export class Seat {
       ...this.may.values(),
     )
     if (this.hazy || this.next <= this.startBy) return [this.hazy ? 1 : low, to]
+    if (this.must.has(to) || this.may.has(to)) return [low, to]
     const sure = flights.filter(({ acked }) => !acked).map(({ from }) => from)
     return [low, Math.min(this.#gapHigh ?? this.next, to, ...sure, ...this.must.values())]
   }
@@ -172,6 +180,8 @@ export class Seat {
     for (const { seq, from, acked, optional } of this.unacked.values())
       (acked || optional ? this.may : this.must).set(seq, from)
     for (const [seq, { from, kept }] of this.#unflushed) if (power || kept === 'process') this.may.set(seq, from)
+    for (const lost of [this.must, this.may])
+      if (this.#gap && lost.has(this.#gap.to)) lost.set(this.#gap.to, this.#gap.low)
     this.unacked.clear()
     if (power) this.#unflushed.clear()
     for (const [seq, { kept }] of this.#unflushed) if (kept === 'process') this.#unflushed.delete(seq)

@@ -178,7 +178,7 @@ export class SessionModel {
     for (const conversation of CONVERSATIONS) {
       if (this.#seats.has(conversation) || !log.isIn(user, conversation) || !this.filters.take(conversation, ANY))
         continue
-      this.#seats.set(conversation, new Seat(log.tail(conversation) + 1, FOREVER))
+      this.#seats.set(conversation, new Seat(log.tail(conversation) + 1, FOREVER, false))
     }
   }
 
@@ -236,7 +236,7 @@ export class SessionModel {
       seat.rejoined(seq)
       return
     }
-    const fresh = new Seat(seq, this.filters.take(conversation, HELD) ? seq - 1 : FOREVER)
+    const fresh = new Seat(seq, this.filters.take(conversation, HELD) ? seq - 1 : FOREVER, true)
     if (!this.filters.take(conversation, SOUGHT)) fresh.loosen()
     this.#seats.set(conversation, fresh)
   }
