@@ -3,6 +3,7 @@
  *
  *   npm run simulate -- --seed 7                            one run, told operation by operation
  *   npm run simulate -- --from 1 --seeds 1000000 --cores 2  many; the last line is what it found
+ *   … --keep FILE                                           writes down how far it is, and goes on from there
  */
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
@@ -11,6 +12,7 @@ import { seedOfRun } from '../support/proof.ts'
 import { image } from './image.ts'
 import { type Judged, judge, replay } from './judge.ts'
 import { play } from './play.ts'
+import { Tally } from './tally.ts'
 
 /** Seeds that a worker plays before it reports. */
 const BLOCK = 200
@@ -19,42 +21,34 @@ if (!isMainThread) await work()
 else await main()
 
 async function main(): Promise<void> {
-  const options = {
-    seed: { type: 'string' },
-    from: { type: 'string' },
-    seeds: { type: 'string' },
-    cores: { type: 'string' },
-  } as const
-  const { values } = parseArgs({ options })
+  const text = { type: 'string' } as const
+  const { values } = parseArgs({ options: { seed: text, from: text, seeds: text, cores: text, keep: text } })
   if (values.seed !== undefined) return show(Number(values.seed))
-  const from = Number(values.from ?? seedOfRun())
   const seeds = Number(values.seeds ?? 1_000)
   const cores = Number(values.cores ?? availableParallelism())
-  const startedAt = performance.now()
-  const total = { seeds: 0, failed: 0, acknowledged: 0, received: 0, faults: 0 }
-  let next = from
-  const report = (judged: readonly Judged[]) => {
-    for (const { seed, breaches, acknowledged, received, faults } of judged) {
-      total.seeds++
-      total.acknowledged += acknowledged
-      total.received += received
-      total.faults += faults
-      if (breaches.length === 0) continue
-      total.failed++
-      process.stdout.write(`${breaches.join('\n')}\n  ${replay(seed)}\n`)
-    }
-    process.stderr.write(`\r${total.seeds} of ${seeds} played, ${total.failed} failed `)
-  }
+  const tally = new Tally(values.keep, Number(values.from ?? seedOfRun()))
+  const end = tally.from + seeds
+  let next = tally.next
   const block = () => {
     const begin = next
-    next = Math.min(next + BLOCK, from + seeds)
+    next = Math.min(next + BLOCK, end)
     return begin < next ? { from: begin, to: next } : undefined
   }
+  const report = (judged: readonly Judged[]) => {
+    for (const { seed, breaches } of judged)
+      if (breaches.length > 0) process.stdout.write(`${breaches.join('\n')}\n  ${replay(seed)}\n`)
+    tally.add((judged[0] as Judged).seed, judged)
+    process.stderr.write(`\r${tally.played} of ${seeds} played, ${tally.failing.length} failed `)
+  }
   await Promise.all(Array.from({ length: cores }, () => worker(block, report)))
-  const seconds = Math.round((performance.now() - startedAt) / 1000)
+  // What failed before a mistake was mended is played again.
+  const begin = await image()
+  const failing: number[] = []
+  for (const seed of tally.failing) if ((await judge(seed, begin)).breaches.length > 0) failing.push(seed)
+  tally.settle(failing)
   process.stderr.write('\n')
-  process.stdout.write(`figures ${JSON.stringify({ from, ...total, seconds })}\n`)
-  process.exitCode = total.failed > 0 ? 1 : 0
+  process.stdout.write(`figures ${JSON.stringify(tally.figures())}\n`)
+  process.exitCode = failing.length > 0 ? 1 : 0
 }
 
 /** One operation a line, and what is wrong with them. */
