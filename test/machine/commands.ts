@@ -256,6 +256,15 @@ const flood = pace.map(
     ),
 )
 
+const trim = fc.tuple(pace, fc.boolean(), fc.nat(100)).map(
+  ([when, group, percent]) =>
+    new Command(
+      `trim ${percent} % of ${group ? 'group' : 'direct'}`,
+      when,
+      stirs(world => world.trim(group ? GROUP : 'u:alice:bob', percent / 100)),
+    ),
+)
+
 // biome-ignore format: a table
 export const command = fc.oneof(
   { weight: 120, arbitrary: publish }, { weight: 90, arbitrary: acknowledge }, { weight: 40, arbitrary: acknowledgeAll },
@@ -263,5 +272,5 @@ export const command = fc.oneof(
   { weight: 12, arbitrary: unsubscribe }, { weight: 10, arbitrary: repeat }, { weight: 30, arbitrary: lose },
   { weight: 6, arbitrary: freeze }, { weight: 12, arbitrary: leave }, { weight: 24, arbitrary: change },
   { weight: 6, arbitrary: crash }, { weight: 5, arbitrary: restart }, { weight: 40, arbitrary: quiet },
-  { weight: 12, arbitrary: pass }, { weight: 1, arbitrary: flood },
+  { weight: 12, arbitrary: pass }, { weight: 8, arbitrary: trim }, { weight: 1, arbitrary: flood },
 )

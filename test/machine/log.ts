@@ -41,6 +41,8 @@ export class Log {
   /** Members entries of the group that were asked for and are not there yet, `action user`. */
   readonly changes: string[] = []
   notices = 0
+  /** What lies below each of them was removed: one bound after the other. */
+  readonly trims = new Map<string, number[]>()
   readonly #stays = new Map<string, Stay[]>()
   readonly #last = new Map<string, number>()
   readonly #wrong: (what: string) => void
@@ -51,6 +53,10 @@ export class Log {
 
   tail(conversation: string): number {
     return this.conversations.get(conversation)?.length ?? 0
+  }
+  /** The first entry that is still there. */
+  first(conversation: string): number {
+    return Math.max(1, ...(this.trims.get(conversation) ?? []))
   }
   at(conversation: string, seq: number): StoredEntry | undefined {
     return this.conversations.get(conversation)?.[seq - 1]

@@ -126,6 +126,21 @@ export class Seat {
     return undefined
   }
 
+  /** Takes a gap for what retention removed below each of `bounds`; what is wrong with it, if anything. */
+  trimmed(from: number, to: number, dup: boolean, bounds: readonly number[]): string | undefined {
+    const again = this.must.size + this.may.size > 0
+    const open = this.hazy || this.optional || again || this.startBy >= this.next
+    if (to >= Math.max(0, ...bounds)) return `${to} is not removed`
+    // One that was sent without arriving stands for itself.
+    if (!open && (from !== this.next || !(dup || bounds.includes(to + 1)))) return `it is not from ${this.next} on`
+    if (open && !again && from < this.next) return `${from} came before`
+    for (const lost of [this.must, this.may])
+      for (const seq of lost.keys()) if (from <= seq && seq <= to) lost.delete(seq)
+    this.next = Math.max(this.next, to + 1)
+    if (!this.optional && this.startBy !== Number.POSITIVE_INFINITY) this.startBy = Math.max(this.startBy, to)
+    return undefined
+  }
+
   /** A gap begins behind the acknowledged prefix, as the server knows it. */
   #gapFrom(to: number): [number, number] {
     const flights = [...this.unacked.values()]

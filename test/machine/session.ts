@@ -13,6 +13,13 @@ export interface Received {
   id: number
   payload: Buffer
 }
+/** How something came. */
+interface Seen {
+  dup: boolean
+  /** In place of what retention removed. */
+  trimmed: boolean
+  says: string
+}
 export interface Wish {
   clean: boolean
   expirySeconds: number
@@ -254,6 +261,7 @@ export class SessionModel {
     const gap = entry.kind === 'gap'
     const seq = (gap ? entry.to : entry.seq) as number
     const from = (gap ? entry.from : seq) as number
+    const trimmed = entry.reason === 'retention'
     const says = `${gap ? `gap ${from} to` : 'entry'} ${seq} of ${conversation}, id ${id}${dup ? ', DUP' : ''}`
     if (!this.connected) {
       this.#wrong(`${says} came before CONNACK`)
@@ -282,7 +290,7 @@ export class SessionModel {
       unsure: false,
       optional: seat.optional,
     }
-    if (!known) this.#fresh(seat, flight, dup, says)
+    if (!known) this.#fresh(seat, flight, { dup, trimmed, says })
     flight.here = true
     flight.acked = false
     flight.unsure = false
@@ -294,6 +302,7 @@ export class SessionModel {
     const { log, user } = this.#needs
     const stored = log.at(conversation, seq)
     if (!stored || payload.compare(stored.bytes) !== 0) this.#wrong(`${says} is not what is stored`)
+    if (seq < log.first(conversation)) this.#wrong(`${says} was removed`)
     if (!log.stay(user, conversation, seq)) this.#wrong(`${says} came to one who was not a member`)
   }
 
@@ -319,7 +328,7 @@ export class SessionModel {
     return optional || this.#seats.get(conversation) !== seat || stay?.left !== FOREVER || seq < stay.joined - 1
   }
 
-  #fresh(seat: Seat, flight: Flight, dup: boolean, says: string): void {
+  #fresh(seat: Seat, flight: Flight, { dup, trimmed, says }: Seen): void {
     const left = this.#resends.filter(waiting => !this.#mayStayAway(waiting))
     if (left.length > 0)
       this.#wrong(`${says} came before ${left[0]?.seq} of ${left[0]?.conversation}, which is in flight`)
@@ -328,9 +337,15 @@ export class SessionModel {
       this.#freshCame = true
       if (this.here.size >= this.#room) this.#wrong(`${says} is more than entries have of the window`)
     }
-    const wrong = flight.gap ? seat.gap(flight.from, flight.seq, dup) : seat.entry(flight.seq, dup)
+    const { conversation, from, seq } = flight
+    const bounds = this.#needs.log.trims.get(conversation) ?? []
+    const wrong = trimmed
+      ? seat.trimmed(from, seq, dup, bounds)
+      : flight.gap
+        ? seat.gap(from, seq, dup)
+        : seat.entry(seq, dup)
     if (wrong) this.#wrong(`${says}: ${wrong}`)
-    if (flight.gap) {
+    if (flight.gap && !trimmed) {
       this.#flights = this.#flights.filter(other => other.seat !== seat || other.seq >= flight.seq)
       this.#resends = this.#resends.filter(other => this.#flights.includes(other))
     }

@@ -1,6 +1,7 @@
 /** The world of one run of commands: the server on its disk, four clients of two users, and the model that watches them. */
 import type { StoredEntry } from '../../core/entry.ts'
-import type { ConversationKey } from '../../core/ports.ts'
+import type { ConversationKey, Tail } from '../../core/ports.ts'
+import type { Seq } from '../../protocol/ids.ts'
 import { Disk } from '../simulation/disk.ts'
 import { callerOf, type Image } from '../simulation/image.ts'
 import { type Line, line } from '../simulation/network.ts'
@@ -270,6 +271,20 @@ export class World {
     if (this.log.isIn('bob', GROUP) === isIn) this.wrong(`bob is ${isIn ? 'still' : 'not'} in`)
   }
   removals = 0
+
+  /** Removes the oldest entries of a conversation, up to some of all, while nothing is under way. */
+  async trim(conversation: string, share: number): Promise<void> {
+    const log = this.#server?.storage.log
+    if (!log) return
+    await this.quiet()
+    const below = 1 + Math.floor(share * this.log.tail(conversation))
+    const key = `im/${conversation}` as ConversationKey
+    await this.until(log.trim(key, below as Seq))
+    const [tail] = await this.until(log.tails([key]))
+    const { first } = tail as Tail
+    if (first > Math.max(below, this.log.first(conversation))) this.wrong(`${conversation} begins at ${first}`)
+    this.log.trims.set(conversation, [...(this.log.trims.get(conversation) ?? []), first])
+  }
 
   /** So many entries at once. */
   async flood(count: number): Promise<void> {
