@@ -70,6 +70,8 @@ export class Device {
   #line: Line | undefined
   #connections = 0
   #node: number | undefined
+  /** Nodes that it left before they answered: such a CONNECT may have its turn after a later one elsewhere. */
+  readonly #unanswered = new Set<number>()
   /** Received and not acknowledged, on this connection. */
   unacknowledged: number[] = []
 
@@ -127,7 +129,8 @@ export class Device {
   /** Another node cannot ask the one before for what it has not written: to the reader that is a crash. */
   #moves(node: number): void {
     const { connection, session } = this
-    if (this.#node !== node && this.#node !== undefined)
+    const isElsewhere = [...this.#unanswered].some(unanswered => unanswered !== node)
+    if (isElsewhere || (this.#node !== node && this.#node !== undefined))
       this.#world.tell({ do: 'disconnected', at: this.#world.now(), connection, session, crash: true })
     this.#node = node
   }
@@ -166,6 +169,7 @@ export class Device {
 
   #gone(how: { crash?: true }): void {
     const was = this.connected
+    if (!was && this.#node !== undefined) this.#unanswered.add(this.#node)
     const { connection, session } = this
     this.#wire = undefined
     this.connected = false
@@ -189,10 +193,18 @@ export class Device {
     if (this.#out.size >= MAX_IN_FLIGHT) return
     const text = `${this.is.clientId}-${++this.#count}`
     const clientMessageId = this.is.namesMessages ? this.#name(conversation) : undefined
-    this.#ids = (this.#ids % 60_000) + 1
+    this.#ids = this.#nextId()
     const payload = clientMessageId ? JSON.stringify({ text, clientMessageId }) : text
     this.#out.set(this.#ids, { text, clientMessageId, conversation, topic, payload, qos, released: false, sent: false })
     if (this.connected) this.#hand(this.#ids)
+  }
+
+  /** Some clients count; others take the least that is free, so that an id is soon another message's. */
+  #nextId(): number {
+    if (this.is.version === 4) return (this.#ids % 60_000) + 1
+    let id = 1
+    while (this.#out.has(id)) id++
+    return id
   }
 
   /** What it names a message in one conversation, it names another in the next, and so do other people. */

@@ -2,7 +2,7 @@
 import type { Duplex } from 'node:stream'
 import { type Broker, createBroker } from '../../broker/broker.ts'
 import { type Core, createCore } from '../../core/features.ts'
-import type { Connections, Random, Storage } from '../../core/ports.ts'
+import type { Connections, Random, Scheduler, Storage } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
 import type { Level } from '../../storage/level/engine.ts'
 import { openOver } from '../../storage/level/open.ts'
@@ -24,6 +24,7 @@ interface Needs {
 }
 
 const NODES = 2
+const LATE_MS = 5_000
 const HOUR = 3_600_000
 
 export interface SimulatedServer {
@@ -100,10 +101,17 @@ function openCore({ log, records }: Storage, life: Life, random: Random, connect
 const EXPECTED: ReadonlySet<string> = new Set(['log-unavailable', 'conflict', 'session-taken-over', 'shutting-down'])
 const isExpected = (error: unknown) => EXPECTED.has(Fault.from(error).code)
 
+/** A node whose process stands still now and then: what it does by the clock comes late, and others have gone on. */
+const late = (life: Life, chance: Chance): Scheduler => ({
+  now: () => life.now(),
+  soon: run => life.soon(run),
+  after: (ms, run) => life.after(chance.below(8) === 0 ? ms + chance.below(LATE_MS) : ms, run),
+})
+
 const nothing = () => {}
 function openBroker(needs: Needs, { log, records }: Storage, core: Core, random: Random): Promise<Broker> {
   const { run, gatekeeper, memberships, marks, retained } = core
-  const { life, options } = needs
+  const { life, chance, options } = needs
   return createBroker({
     run,
     gatekeeper,
@@ -112,7 +120,7 @@ function openBroker(needs: Needs, { log, records }: Storage, core: Core, random:
     retained,
     log,
     records,
-    scheduler: life,
+    scheduler: late(life, chance),
     random,
     observer: {
       connected: nothing,
