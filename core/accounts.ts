@@ -1,13 +1,15 @@
 /** Accounts: registering, logging in and out, passwords. Profiles, keys and log-ins stand beside it in accounts/. */
 import { Fault } from '../protocol/faults.ts'
-import { type AppId, type EpochMs, UserId } from '../protocol/ids.ts'
+import { type AppId, UserId } from '../protocol/ids.ts'
 import { Password } from '../protocol/operations/shapes.ts'
 import type { Result } from '../protocol/operations.ts'
 import { entrance } from './accounts/attempts.ts'
 import { keys } from './accounts/keys.ts'
 import { type Login, Logins } from './accounts/logins.ts'
+import { type Operating, operating } from './accounts/operating.ts'
 import { people } from './accounts/people.ts'
 import { firstPassword, proof } from './accounts/proof.ts'
+import { APPS, type AppRow } from './accounts/tables.ts'
 import {
   type Change,
   type Clock,
@@ -18,7 +20,6 @@ import {
   type Records,
   type Throttle,
   type Tokens,
-  table,
 } from './ports.ts'
 import type { Handlers } from './run.ts'
 
@@ -37,13 +38,6 @@ export interface AccountNeeds {
     maxKeys: number
   }
 }
-
-/** Partition: `apps`; key: app. */
-interface AppRow {
-  owner: UserId
-  createdAt: EpochMs
-}
-const APPS = table<AppRow>('apps')
 
 type Operation =
   | ('register' | 'logIn' | 'refreshToken' | 'logOut' | 'changePassword')
@@ -80,8 +74,16 @@ export function accounts(needs: AccountNeeds) {
     }
   }
 
+  const operator: Operating = operating({
+    ...needs,
+    logins: all.logins,
+    keys: all.keys.handlers,
+    newAccount: ({ app, user }, password, name) => newAccount(needs, all, app, user, password, name),
+    ensureOwner,
+  })
   return {
     handlers,
+    operator,
     ensureOwner,
     users: { exists: all.people.exists, profile: all.people.profile },
     /** What the gatekeeper asks. */

@@ -1,5 +1,6 @@
 /** The rules, assembled: every feature gets what it needs here, and no feature knows another. */
 import { type AppId, kindOf, UserId } from '../protocol/ids.ts'
+import type { Operating } from './accounts/operating.ts'
 import { accounts } from './accounts.ts'
 import { conversations } from './conversations.ts'
 import { Deliveries } from './deliveries.ts'
@@ -70,6 +71,8 @@ export interface Core extends AsyncDisposable {
     ensureOwner(app: AppId, password: string): Promise<boolean>
     hasOwner(app: AppId): Promise<boolean>
   }
+  /** Of whoever runs the server. */
+  operator: Operating
 }
 
 const OWNER = UserId.parse('owner')
@@ -94,6 +97,7 @@ export async function createCore(given: CoreNeeds): Promise<Core> {
     memberships: membership.memberships,
     marks: all.deliveries,
     retained: all.retained,
+    operator: people.operator,
     accounts: {
       ensureOwner: people.ensureOwner,
       hasOwner: async app => (await people.users.exists(app, [OWNER]))[0] === true,

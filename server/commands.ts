@@ -2,6 +2,7 @@
 import { doctor } from './commands/doctor.ts'
 import { exporting } from './commands/export.ts'
 import { importing } from './commands/import.ts'
+import { PEOPLE } from './commands/people.ts'
 
 /** What a command is called with. */
 export interface Given {
@@ -41,6 +42,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     flags: ['verify', 'json'],
     run: importing,
   },
+  ...PEOPLE,
 }
 
 /** How a command is called. */

@@ -5,8 +5,10 @@ import { type Core, createCore } from '../core/features.ts'
 import type { Connections, Random, Scheduler, Storage, Throttle } from '../core/ports.ts'
 import { openStorage } from '../storage/open.ts'
 import type { Config } from './config.ts'
+import { openControl } from './control.ts'
 import { type Listeners, listen } from './listeners.ts'
 import * as machine from './machine.ts'
+import { perform } from './operator.ts'
 import { ensureOwner } from './owner.ts'
 import { passwords } from './passwords.ts'
 import { Telemetry } from './telemetry.ts'
@@ -45,6 +47,8 @@ export async function createServer(config: Config, overrides: Partial<Overrides>
     const core = await openCore(config, storage, connections, telemetry, overrides)
     parts.add(() => core[Symbol.asyncDispose]())
     await ensureOwner(core, config, telemetry.log)
+    if (config.storage === 'level' && !overrides.storage)
+      parts.add(await openControl(config.dataDirectory, (...wish) => perform(core.operator, ...wish), telemetry.log))
     const broker = await openBroker(config, storage, core, telemetry, overrides)
     let closed: Promise<void> | undefined
     const closeBroker = () => {

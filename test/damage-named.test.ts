@@ -125,5 +125,5 @@ test('a database in use is told as such, whatever its files look like meanwhile'
   await assert.rejects(open(server.dir), /The data directory .* is in use by another process/)
   await server.kill()
   await assert.rejects(open(server.dir), /CURRENT is missing, though/)
-  assert.deepEqual((await readdir(server.dir)).sort(), ['last-commit', 'level', 'owner-password'])
+  assert.deepEqual((await readdir(server.dir)).sort(), ['control', 'last-commit', 'level', 'owner-password'])
 })

@@ -112,14 +112,15 @@ export class Logins {
     await this.#revoke(login)
   }
 
-  /** Ends all log-ins of a user but one, in the same write as `guards`. @throws Fault `conflict`, of the guards */
-  async revokeAll(app: AppId, user: UserId, except: string, guards: readonly Change[]): Promise<void> {
+  /** Ends all log-ins of a user but one, in the same write as `guards`, and counts them. @throws Fault `conflict`, of the guards */
+  async revokeAll(app: AppId, user: UserId, except: string, guards: readonly Change[]): Promise<number> {
     const { records, clock } = this.#needs
     const open = (await this.#all(app, user)).filter(({ key, row }) => key !== except && !row.revokedAt)
     const revokedAt = clock.now()
     const changes = open.map(({ key, row }) => put(LOGINS, `${app}/${user}`, key, { ...row, revokedAt }))
     if (guards.length + changes.length > 0) await records.write([...guards, ...changes])
     for (const { key: grant } of open) this.#closed({ app, user, grant })
+    return open.length
   }
 
   /** Whether the access tokens of a log-in are good. */

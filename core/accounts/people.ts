@@ -1,25 +1,18 @@
 /** People: their profiles, and how they are found. */
 import { Fault } from '../../protocol/faults.ts'
-import type { AppId, EpochMs, UserId } from '../../protocol/ids.ts'
+import type { AppId, UserId } from '../../protocol/ids.ts'
 import type { Profile } from '../../protocol/operations/shapes.ts'
 import { Lru } from '../lru.ts'
 import { type Change, type Connections, put, type Records, remove, table } from '../ports.ts'
 import type { Handlers } from '../run.ts'
 import { asked, placeKey, placeOf, placesOf } from './names.ts'
+import { USERS, type UserRow } from './tables.ts'
 
 interface Needs {
   records: Records
   connections: Pick<Connections, 'tell'>
 }
 
-/** Stays when the account is gone, so that its id is not given again. Partition: app; key: user. */
-interface UserRow {
-  name: string
-  avatar?: string
-  about?: string
-  createdAt: EpochMs
-}
-const USERS = table<UserRow>('users')
 /** Partition: app; key: a place in a name, then the user. */
 interface PlaceRow {
   user: UserId

@@ -1,23 +1,16 @@
 /** Proof by password: whoever gives it is the user. Guessing is throttled, and tells nothing about who exists. */
 import { Fault } from '../../protocol/faults.ts'
 import type { AppId, EpochMs, UserId } from '../../protocol/ids.ts'
-import { type Change, check, type Passwords, put, type Records, type Throttle, table } from '../ports.ts'
+import { type Change, check, type Passwords, put, type Records, type Throttle } from '../ports.ts'
 import { turns } from '../turns.ts'
 import { guess } from './attempts.ts'
+import { PASSWORDS, type PasswordRow } from './tables.ts'
 
 interface Needs {
   records: Records
   passwords: Passwords
   throttle: Throttle
 }
-
-/** Apart from the profile, so that nothing that shows one can show this. Partition: app; key: user. */
-interface PasswordRow {
-  /** argon2id. */
-  hash: string
-  changedAt: EpochMs
-}
-const PASSWORDS = table<PasswordRow>('passwords')
 
 /** Attempts at one account that wait for each other. */
 const MAX_WAITING = 32

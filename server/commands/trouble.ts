@@ -12,8 +12,12 @@ export function sentenceOf(thrown: unknown): string | undefined {
     const why = thrown.cause instanceof Error ? thrown.cause.message : thrown.message
     return `${why} Run \`im doctor\` with the server stopped: it tells all that is damaged, and what to do.`
   }
-  if (thrown instanceof Fault) return `${thrown.message} (${thrown.code})`
+  if (thrown instanceof Fault) return [`${thrown.message} (${thrown.code})`, ...issuesOf(thrown)].join('\n')
   const { code, message } = thrown as NodeJS.ErrnoException
   // Of the file system: no room, no permission.
   return typeof code === 'string' && /^E[A-Z]+$/.test(code) ? message : undefined
+}
+
+function issuesOf({ details: { issues } }: Fault): string[] {
+  return Array.isArray(issues) ? issues.map(({ path, message }) => `${[path].flat().join('.')}: ${message}`) : []
 }

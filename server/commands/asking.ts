@@ -1,0 +1,54 @@
+/** Asks the running server, or does itself what it would do where none runs. */
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { accounts } from '../../core/accounts.ts'
+import type { Storage } from '../../core/ports.ts'
+import { openStorage } from '../../storage/open.ts'
+import { type Config, readConfig } from '../config.ts'
+import { askServer } from '../control.ts'
+import * as machine from '../machine.ts'
+import { type Asked, type Given, perform, type Wish } from '../operator.ts'
+import { passwords } from '../passwords.ts'
+import { noThrottle } from '../throttle.ts'
+import { CannotDo } from './trouble.ts'
+
+export type Ask = <W extends Wish>(wish: W, asked: Asked<W>) => Promise<Given<W>>
+
+/** @throws Fault · CannotOpen · CannotDo */
+export async function asking(use: (ask: Ask) => Promise<void>): Promise<void> {
+  const config = readConfig()
+  if (config.storage !== 'level') throw new CannotDo(`IM_STORAGE=${config.storage} keeps nothing on this disk.`)
+  const directory = resolve(config.dataDirectory)
+  let storage: Storage | undefined
+  try {
+    await use(async (wish, asked) => {
+      const answer = storage ? undefined : await askServer(directory, wish, asked)
+      if (answer) return answer.given as never
+      storage ??= await opened(directory, config)
+      return (await perform(operatorOf(storage), wish, asked)) as never
+    })
+  } finally {
+    await storage?.[Symbol.asyncDispose]()
+  }
+}
+
+function opened(directory: string, { fsync, diskLowWaterMiB }: Config): Promise<Storage> {
+  if (!existsSync(join(directory, 'level'))) throw new CannotDo(`The data directory ${directory} holds no database.`)
+  const lowWaterBytes = diskLowWaterMiB * 1024 * 1024
+  return openStorage({ engine: 'level', directory, fsync, lowWaterBytes, clock: machine.scheduler })
+}
+
+/** Nobody is connected here, and nobody logs in. */
+function operatorOf({ records }: Storage) {
+  const { operator } = accounts({
+    records,
+    clock: machine.scheduler,
+    random: machine.random,
+    passwords: passwords(),
+    tokens: { sign: () => '' },
+    throttle: noThrottle,
+    connections: { tell() {}, end() {} },
+    settings: { registration: 'closed', accessTokenMs: 0, refreshTokenMs: 0, maxKeys: 0 },
+  })
+  return operator
+}
