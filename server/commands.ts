@@ -1,4 +1,5 @@
 /** Every command of `im`: what it says of itself, what it takes, and what it does. */
+import { backingUp, restoring } from './commands/backup.ts'
 import { doctor } from './commands/doctor.ts'
 import { exporting } from './commands/export.ts'
 import { importing } from './commands/import.ts'
@@ -41,6 +42,19 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     words: ['FILE'],
     flags: ['verify', 'json'],
     run: importing,
+  },
+  backup: {
+    says: 'Backs up the database into a directory, also while the server runs: all of it the first time and with `--full`, then what is new since the last time',
+    words: ['DIRECTORY'],
+    flags: ['full', 'json'],
+    run: backingUp,
+  },
+  restore: {
+    says: 'Brings back the newest backup of a directory, or the one that is named, into an empty data directory, and goes on where it was interrupted',
+    words: ['DIRECTORY'],
+    flags: ['json'],
+    values: { backup: 'NUMBER' },
+    run: restoring,
   },
   ...PEOPLE,
 }

@@ -7,16 +7,18 @@ import { MemoryLevel } from 'memory-level'
 import type { Clock, Storage, Table } from '../core/ports.ts'
 import type { Archive, Restoration } from './archive.ts'
 import { itemsOf } from './level/archive.ts'
+import { type Backup, backUp, backupsIn, gather, type Told, WITNESS } from './level/backup.ts'
 import { Chain, readLinks, WRITE_BUFFER_BYTES } from './level/chain.ts'
 import { Engine, type Level } from './level/engine.ts'
 import { checkFiles, type Files, lock } from './level/files.ts'
 import { CannotOpen, checkMeta, Damaged } from './level/meta.ts'
 import { openOver } from './level/open.ts'
 import { pictured } from './level/picture.ts'
-import { LevelRestoration, mustBeEmpty, UNFINISHED, unfinished } from './level/restoration.ts'
+import { LevelRestoration, mustBeEmpty, UNFINISHED, unfinishedIn } from './level/restoration.ts'
 import { Witness } from './level/witness.ts'
 
 export type { Archive, EntryItem, Item, RecordItem, RemainsItem, Restoration } from './archive.ts'
+export type { Backup } from './level/backup.ts'
 export { type Inspection, inspect } from './level/inspect.ts'
 export { CannotOpen, Damaged }
 
@@ -78,8 +80,8 @@ export async function openDirectory(directory: string, observer?: Partial<Storag
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const files = join(directory, 'level')
   if (!existsSync(files)) {
-    for (const how of ['import', 'restore'] as const)
-      if (existsSync(join(directory, UNFINISHED[how]))) throw unfinished(directory, how)
+    const unfinished = unfinishedIn(directory)
+    if (unfinished) throw unfinished
     await make(directory, files)
   }
   const { torn } = await look(directory, files)
@@ -137,12 +139,41 @@ async function prove(level: Level, directory: string): Promise<void> {
  * @throws CannotOpen: there is one, or another process is filling it
  */
 export async function openRestoration(directory: string, tables: readonly Table<never>[]): Promise<Restoration> {
-  mustBeEmpty(directory)
-  if (existsSync(join(directory, UNFINISHED.restore))) throw unfinished(directory, 'restore')
+  mustBeEmpty(directory, 'import')
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const half = join(directory, UNFINISHED.import)
   const level = await openFiles(directory, half)
   return LevelRestoration.over(level, tables, () => settle(half, join(directory, 'level')))
+}
+
+/**
+ * Backs up what a directory holds into `place`, after opening a copy of it as a server would; a server may go on writing.
+ * @throws CannotOpen: there is nothing, it is damaged, or another backup is being made
+ */
+export function backup(directory: string, place: string, how: { full: boolean; told: Told }): Promise<Backup> {
+  return pictured(directory, async picture => {
+    const at = Date.now()
+    // Opening changes files.
+    await pictured(picture, async copy => {
+      const level = await openDirectory(copy)
+      await prove(level, copy).finally(() => level.close())
+    })
+    return backUp(picture, place, { ...how, at })
+  })
+}
+
+/** Brings a backup back, the newest one unless one is named, into a directory that has no database. @throws CannotOpen */
+export async function restore(directory: string, place: string, how: { name?: string; told: Told }): Promise<Backup> {
+  mustBeEmpty(directory, 'restore')
+  const all = await backupsIn(place)
+  const chosen = how.name === undefined ? all.at(-1) : all.find(({ name }) => name === how.name)
+  if (!chosen) throw new CannotOpen(`There is no backup${how.name === undefined ? '' : ` ${how.name}`} in ${place}.`)
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  const half = join(directory, UNFINISHED.restore)
+  await gather(place, chosen, half, how.told)
+  if (existsSync(join(half, WITNESS))) await rename(join(half, WITNESS), join(directory, WITNESS))
+  await settle(half, join(directory, 'level'))
+  return chosen
 }
 
 async function openFiles(directory: string, files: string): Promise<Level> {

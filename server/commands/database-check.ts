@@ -6,7 +6,7 @@ import { INDEXED } from '../stored.ts'
 import type { Check } from './doctor.ts'
 
 const RESTORE =
-  'Look for a failing disk or memory first. Then, with the server stopped, keep a copy of the data directory as it is, and restore a backup of the whole directory made before.'
+  'Look for a failing disk or memory first. Then, with the server stopped, move the data directory away, keep it as it is, and restore a backup: `im restore`.'
 
 export interface Database {
   inUse: boolean
@@ -32,6 +32,8 @@ export async function checkDatabase(dataDirectory: string, checks: Check[]): Pro
   }
   const inUse = found.state === 'in-use'
   if (inUse) tell('skipped', 'a server runs on it: its files and rows are looked at only while none does')
+  else if (found.state === 'unfinished')
+    tell('problem', sentence(found.broken.join(' ')), 'Do one of the two: no server starts on it before.')
   else if (found.state === 'absent') tell('ok', 'there is none yet: the first start makes it')
   else judge(directory, found, tell)
   return { inUse, newest: found.rows?.newest ?? 0 }

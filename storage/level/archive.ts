@@ -33,11 +33,16 @@ export async function* itemsOf(level: Level): AsyncGenerator<Item[]> {
 /** Most conversations are short: several go together. */
 async function* gathered(source: AsyncGenerator<Item[]>): AsyncGenerator<Item[]> {
   let batch: Item[] = []
+  let bytes = 0
   for await (const items of source) {
-    batch = batch.length === 0 ? items : batch.concat(items)
-    if (batch.length < AT_ONCE) continue
+    for (const item of items) {
+      batch.push(item)
+      bytes += 'json' in item ? item.json.length : 0
+    }
+    if (batch.length < AT_ONCE && bytes < READ_AHEAD_BYTES) continue
     yield batch
     batch = []
+    bytes = 0
   }
   if (batch.length > 0) yield batch
 }

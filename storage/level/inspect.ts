@@ -2,6 +2,7 @@
  * All that can be said of a database without changing it. The rows are read from a copy beside it, as LevelDB writes when it
  * opens: its tables, which nobody changes, have a second name there, the rest is copied.
  */
+import { existsSync } from 'node:fs'
 import { copyFile, link, mkdtemp, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
@@ -11,6 +12,7 @@ import { Engine, type Level } from './engine.ts'
 import { checkFiles, lock } from './files.ts'
 import { readManifest } from './manifest.ts'
 import { CannotOpen, checkMeta } from './meta.ts'
+import { unfinishedIn } from './restoration.ts'
 import { RowCheck, type RowFlaw, type Verified } from './verify.ts'
 import { Witness } from './witness.ts'
 
@@ -18,8 +20,8 @@ import { Witness } from './witness.ts'
 const MOST = 100
 
 export interface Inspection {
-  state: 'absent' | 'in-use' | 'looked-at'
-  /** Sentences of what keeps the database from opening. */
+  state: 'absent' | 'in-use' | 'unfinished' | 'looked-at'
+  /** Sentences of what keeps the database from opening, or from being there yet. */
   broken: string[]
   /** Where its end is torn off: the first byte that cannot be read. */
   torn: { file: string; at: number }[]
@@ -36,6 +38,8 @@ export interface Inspection {
 export async function inspect(directory: string, tables: readonly Table<never>[]): Promise<Inspection> {
   const found: Inspection = { state: 'absent', broken: [], torn: [], witnessDamaged: false, flaws: [], flawCount: 0 }
   const files = join(directory, 'level')
+  const unfinished = existsSync(files) ? undefined : unfinishedIn(directory)
+  if (unfinished) return { ...found, state: 'unfinished', broken: [unfinished.message] }
   const release = await lock(files)
   if (!release) return { ...found, state: 'in-use' }
   try {

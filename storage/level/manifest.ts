@@ -17,8 +17,6 @@ export interface Manifest {
   named: string[]
   /** What that manifest held when it was read. */
   content: Buffer
-  /** What was written before this log is in tables. */
-  log: number
 }
 
 interface State {
@@ -46,7 +44,7 @@ export async function readManifest(directory: string): Promise<Manifest | undefi
   const state = read(content, file)
   const place = { directory, names, manifest: file }
   const named = [join(directory, 'CURRENT'), file]
-  return { logs: logs(place, state), tables: tables(place, state), named, content, log: state.log }
+  return { logs: logs(place, state), tables: tables(place, state), named, content }
 }
 
 function noDirectory(cause: NodeJS.ErrnoException): string[] {

@@ -2,14 +2,14 @@
  * A database as it is at this moment, in a directory beside it, while a server may go on writing: as kill -9 now would
  * leave it, with everything that was acknowledged before.
  *
- * LevelDB never changes a table once its manifest names it, and only appends to its manifest and its logs. So the number of
- * the last commit is read first, then the manifest; its tables get a second name, and the logs from the one that it names
- * on are copied. Then the manifest is read again: as long as it names the same log, no log has gone into a table. If it
- * names another, or a file has gone meanwhile, all begins anew.
+ * LevelDB never changes a table once its manifest names it, only appends to its manifest and its logs, and begins a log when
+ * it is done with the one before. So the number of the last commit is read first, then the names of the files, then the
+ * manifest; the tables that it names get a second name, and of those files the logs that it needs are copied. What it holds
+ * by then is left out. If a file has gone meanwhile, what was in it is elsewhere, and all begins anew.
  */
 import { copyFile, link, mkdir, mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { type Manifest, readManifest } from './manifest.ts'
+import { readManifest } from './manifest.ts'
 import { CannotOpen, Damaged } from './meta.ts'
 import { checkLogs } from './wal.ts'
 
@@ -40,7 +40,7 @@ async function forgetOld(directory: string): Promise<void> {
   }
 }
 
-function lives(pid: number): boolean {
+export function lives(pid: number): boolean {
   try {
     process.kill(pid, 0)
     return true
@@ -55,35 +55,30 @@ async function take(directory: string, picture: string): Promise<void> {
     await rm(to, { recursive: true, force: true })
     await mkdir(to)
     try {
-      if (await tried(directory, picture, to)) return
+      return await tried(directory, picture, to)
     } catch (thrown) {
       const gone = thrown instanceof Damaged || (thrown as NodeJS.ErrnoException).code === 'ENOENT'
       if (!gone || tries === TRIES) throw thrown
     }
-    if (tries === TRIES) throw new CannotOpen(`The database of ${directory} changes faster than it can be copied.`)
   }
 }
 
-async function tried(directory: string, picture: string, to: string): Promise<boolean> {
+async function tried(directory: string, picture: string, to: string): Promise<void> {
   const files = join(directory, 'level')
   await copyFile(join(directory, 'last-commit'), join(picture, 'last-commit')).catch(ignoreAbsence)
-  const before = await readManifest(files)
-  if (!before) throw new CannotOpen(`The data directory ${directory} holds no database.`)
-  for (const { file } of before.tables) await name(file, join(to, basename(file)))
-  for (const file of before.logs) await copyFile(file, join(to, basename(file)))
-  const after = await readManifest(files)
-  if (!after || after.named.join() !== before.named.join() || after.log !== before.log) return false
-  await writeFile(join(to, basename(manifestOf(before))), before.content)
-  await writeFile(join(to, 'CURRENT'), `${basename(manifestOf(before))}\n`)
+  const manifest = await readManifest(files)
+  if (!manifest) throw new CannotOpen(`The data directory ${directory} holds no database.`)
+  for (const { file } of manifest.tables) await name(file, join(to, basename(file)))
+  for (const file of manifest.logs) await copyFile(file, join(to, basename(file)))
+  const [, named = ''] = manifest.named
+  await writeFile(join(to, basename(named)), manifest.content)
+  await writeFile(join(to, 'CURRENT'), `${basename(named)}\n`)
   // A write that was under way: nobody was told of it.
   for (const { file, at } of await checkLogs(to)) await truncate(file, at)
-  return true
 }
 
-const manifestOf = ({ named }: Manifest) => named[1] as string
-
 /** A second name, or a copy where the file system has none. */
-export async function name(file: string, as: string): Promise<void> {
+async function name(file: string, as: string): Promise<void> {
   await link(file, as).catch(async (thrown: NodeJS.ErrnoException) => {
     if (thrown.code === 'ENOENT') throw thrown
     await copyFile(file, as)

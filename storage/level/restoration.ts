@@ -98,16 +98,27 @@ function entryWrite(item: EntryItem | RemainsItem, retracted: boolean): Write {
 /** What stays in a directory where a database was to be filled, or copied to, and was not yet to the end. */
 export const UNFINISHED = { import: 'level.import', restore: 'level.restore' } as const
 
-export const unfinished = (directory: string, how: keyof typeof UNFINISHED) =>
+const unfinished = (directory: string, how: keyof typeof UNFINISHED) =>
   new CannotOpen(
-    `The data directory ${directory} has an ${how} that is not finished: run \`im ${how}\` again, or remove ${UNFINISHED[how]} in it.`,
+    `What \`im ${how}\` began in ${directory} is not finished: run it again, or remove ${UNFINISHED[how]} there.`,
   )
 
-/** @throws CannotOpen */
-export function mustBeEmpty(directory: string): void {
-  for (const name of ['level', 'last-commit'])
-    if (existsSync(join(directory, name)))
-      throw new CannotOpen(
-        `${join(directory, name)} is there already: set IM_DATA_DIR to a directory without a database.`,
-      )
+/** Why no server may start where there is no database. */
+export function unfinishedIn(directory: string): CannotOpen | undefined {
+  const how = (['import', 'restore'] as const).find(how => existsSync(join(directory, UNFINISHED[how])))
+  return how && unfinished(directory, how)
+}
+
+/** Whether one of them can begin, or go on, in a directory. @throws CannotOpen */
+export function mustBeEmpty(directory: string, how: keyof typeof UNFINISHED): void {
+  const there = (name: string) => existsSync(join(directory, name))
+  const other = how === 'import' ? 'restore' : 'import'
+  if (there(UNFINISHED[other])) throw unfinished(directory, other)
+  // At its end a restore puts the one there before the other.
+  const begun = how === 'restore' && there(UNFINISHED.restore)
+  const found = ['level', ...(begun ? [] : ['last-commit'])].find(there)
+  if (found !== undefined)
+    throw new CannotOpen(
+      `${join(directory, found)} is there already: set IM_DATA_DIR to a directory without a database.`,
+    )
 }
