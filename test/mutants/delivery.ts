@@ -58,13 +58,6 @@ export const DELIVERY: readonly Mutant[] = [
     verdict: 'gap',
   },
   {
-    name: 'a new entry goes out before what was in flight is handed in',
-    file: 'broker/pump.ts',
-    find: 'this.#started && cursor.sent === entry.seq - 1',
-    put: 'cursor.sent === entry.seq - 1',
-    verdict: 'doubled',
-  },
-  {
     name: 'a reader far behind is told a gap instead of what it waits for',
     file: 'broker/pump.ts',
     find: '    if (from > cursor.floor) return true\n',
@@ -75,13 +68,6 @@ export const DELIVERY: readonly Mutant[] = [
     }
 `,
     verdict: 'gap',
-  },
-  {
-    name: 'a read that failed is not repeated',
-    file: 'broker/pump.ts',
-    find: 'this.#needs.scheduler.after(delay, () => this.#took(cursor, []))',
-    put: 'void delay',
-    verdict: 'undelivered',
   },
   {
     name: 'an acknowledgement does not start a full window again',

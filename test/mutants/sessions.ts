@@ -28,24 +28,10 @@ export const SESSIONS: readonly Mutant[] = [
     file: 'broker/cursor.ts',
     find: ': { e: epoch, a: this.acked }',
     put: ': { e: epoch, a: this.sent }',
-    verdict: 'gap',
-  },
-  {
-    name: 'a flush that failed forgets which positions moved',
-    file: 'broker/record.ts',
-    find: 'for (const cursor of moved) this.#moved.add(cursor)',
-    put: 'void moved',
     verdict: 'doubled',
   },
   {
-    name: 'the late flush of an old owner wins',
-    file: 'broker/sessions.ts',
-    find: '[check(SESSIONS, partitionOf(id), id.clientId, version), ...cursors]',
-    put: 'cursors',
-    verdict: 'doubled',
-  },
-  {
-    name: 'an old owner writes over the session of the new one',
+    name: 'the late write of an old owner wins over the new one',
     file: 'broker/sessions.ts',
     find: 'put(SESSIONS, partitionOf(row), row.clientId, row, version), ...cursors',
     put: 'put(SESSIONS, partitionOf(row), row.clientId, row), ...cursors',
@@ -94,13 +80,6 @@ export const SESSIONS: readonly Mutant[] = [
     verdict: 'doubled',
   },
   {
-    name: 'a late acknowledgement of a stay that is over moves the new one',
-    file: 'broker/session.ts',
-    find: '    if (cursor.left && this.#cursors.has(cursor.conversation)) return\n',
-    put: '',
-    verdict: 'doubled',
-  },
-  {
     name: 'the connection before is not waited for',
     file: 'broker/entrance.ts',
     find: 'await Promise.race([before.closing ?? this.#needs.closed(before), stuck])',
@@ -115,18 +94,11 @@ export const SESSIONS: readonly Mutant[] = [
     verdict: 'doubled',
   },
   {
-    name: 'a session goes to the next connection before its publishes are settled',
-    file: 'broker/broker.ts',
-    find: '      if (ingress.unanswered > 0) await Promise.race([ingress.idle(), this.#limit()])\n',
-    put: '      void ingress\n',
-    verdict: 'doubled',
-  },
-  {
     name: 'a publish is acknowledged when it is queued',
     file: 'broker/ingress.ts',
     find: '      this.#blocked = false\n',
     put: "      this.#blocked = false\n      this.#settle(slot, 'accepted')\n",
-    verdict: 'not-linear',
+    verdict: 'lost',
   },
   {
     name: 'publishes are started without waiting for the place of the one before',
@@ -162,12 +134,5 @@ export const SESSIONS: readonly Mutant[] = [
     find: '    for (const { key, p, h, o } of found) {',
     put: '    for (const { key, p, h, o } of found.slice(0, 0)) {',
     verdict: 'doubled',
-  },
-  {
-    name: 'a publish that was not stored is taken for one that was',
-    file: 'broker/ingress.ts',
-    find: '      origins.forget(publish.packetId, publish.qos)\n',
-    put: '',
-    verdict: 'lost',
   },
 ]

@@ -112,7 +112,7 @@ export const STORAGE: readonly Mutant[] = [
     file: 'storage/level/committer.ts',
     find: '      if (this.#stale) await this.#reopen()\n',
     put: '',
-    verdict: 'undelivered',
+    verdict: 'lost',
   },
   {
     name: 'a batch is written in the wrong order',
