@@ -18,7 +18,7 @@ import type { OutboundPublish } from './wire.ts'
 
 export interface PumpNeeds {
   outlet: Outlet
-  log: Pick<MessageLog, 'read'>
+  log: Pick<MessageLog, 'read' | 'get'>
   scheduler: Scheduler
   limits: WindowLimits
   /** Entries were acknowledged; `prefixGrew` when that moved the end of the acknowledged prefix. */
@@ -37,6 +37,8 @@ export class Pump {
   #reads = 0
   #failures = 0
   #turn = false
+  /** Entries that are to be sent again are looked up. */
+  #looks = false
   #closed = false
   #started = false
 
@@ -146,6 +148,7 @@ export class Pump {
 
   #refill(): void {
     if (this.#closed || !this.#started) return
+    this.#resend()
     this.#sender.flush()
     for (const cursor of this.#behind) {
       if (this.#reads >= MAX_READS || !this.#sender.open) return
@@ -153,6 +156,27 @@ export class Pump {
       this.#behind.delete(cursor)
       this.#pull(cursor)
     }
+  }
+
+  /** Looked up just before it goes out: what was taken back or removed meanwhile is not shown again. */
+  #resend(): void {
+    const { resendable } = this.#sender
+    if (this.#looks || resendable.length === 0) return
+    this.#looks = true
+    const found = (entries: readonly (StoredEntry | undefined)[]) => {
+      this.#looks = false
+      if (this.#closed) return
+      const now = this.#needs.scheduler.now()
+      this.#sender.sendAgain(entries.map(entry => entry && unexpired(entry, now)))
+      this.#refill()
+    }
+    this.#needs.log.get(resendable).then(found, error => this.#later(error, () => found([])))
+  }
+
+  /** Never given up: the log is the truth, and the reader has not had it yet. */
+  #later(error: unknown, again: () => void): void {
+    this.#needs.failed('read', error)
+    this.#needs.scheduler.after(RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)] as number, again)
   }
 
   #pull(cursor: Cursor): void {
@@ -168,10 +192,7 @@ export class Pump {
       },
       error => {
         release()
-        this.#needs.failed('read', error)
-        // Never given up: the log is the truth, and the reader has not had it yet.
-        const delay = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)] as number
-        this.#needs.scheduler.after(delay, () => this.#took(cursor, []))
+        this.#later(error, () => this.#took(cursor, []))
       },
     )
   }
@@ -182,7 +203,7 @@ export class Pump {
     if (this.#closed) return
     const now = this.#needs.scheduler.now()
     const [first] = entries
-    if (!cursor.left && first && this.#offerGaps(cursor, first.seq - 1)) {
+    if (!cursor.left && first && this.#sender.gaps(cursor, first.seq - 1)) {
       for (const entry of entries) if (entry.seq > cursor.sent && !this.#offer(cursor, unexpired(entry, now))) break
     }
     if (!cursor.left && cursor.behind) {
@@ -209,27 +230,6 @@ export class Pump {
     }
     const sent = this.#sender.entry(cursor, entry, route)
     if (!sent) cursor.sent = sentBefore
-    return sent
-  }
-
-  /** Before the first entry after what the session never gets; false where there is no room. */
-  #offerGaps(cursor: Cursor, upTo: number): boolean {
-    const { floor } = cursor
-    if (cursor.sent < floor && (cursor.has(floor) || this.#sender.flies(cursor, floor))) cursor.sent = floor
-    if (!this.#offerGap(cursor, floor)) return false
-    if (cursor.sent >= upTo) return true
-    // What retention removed, but for what the connection before has handled.
-    for (const [from, to] of this.#sender.had(cursor)) {
-      if (!this.#offerGap(cursor, Math.min(from - 1, upTo))) return false
-      cursor.sent = Math.max(cursor.sent, Math.min(to, upTo))
-    }
-    return this.#offerGap(cursor, upTo)
-  }
-
-  #offerGap(cursor: Cursor, to: number): boolean {
-    if (cursor.sent >= to) return true
-    const sent = this.#sender.gap(cursor, cursor.sent + 1, to)
-    if (sent) cursor.sent = to
     return sent
   }
 }

@@ -1,5 +1,7 @@
 /** Puts packets on one connection: gives their ids, keeps them within the window, and knows what is in flight. */
 import type { StoredEntry } from '../core/entry.ts'
+import type { ConversationKey } from '../core/ports.ts'
+import type { Seq } from '../protocol/ids.ts'
 import type { Cursor } from './cursor.ts'
 import type { Route } from './filters.ts'
 import { envelope, gap } from './present.ts'
@@ -15,14 +17,12 @@ export interface Outlet {
   write(packet: OutboundPublish): void
 }
 
-/** An entry, or a gap that ends at `entry`, that was in flight when the connection before ended. */
+/** An entry, or a gap that ends at `seq`, that was in flight when the connection before ended. */
 export interface Resend {
   packetId: number
   cursor: Cursor
   from: number
   seq: number
-  /** Absent for a gap. */
-  entry?: StoredEntry
 }
 
 /** Replies and retained values that wait for room; beyond it the oldest are lost, as they may be. */
@@ -59,12 +59,6 @@ export class Sender {
   flies(cursor: Cursor, seq: number): boolean {
     return this.#window.flies(cursor, seq)
   }
-  /** What a session has acknowledged or has in flight, ascending. */
-  had(cursor: Cursor): [from: number, to: number][] {
-    const above = [...(cursor.above ?? []), ...this.#window.of(cursor)].sort(([a], [b]) => a - b)
-    return [[0, cursor.acked], ...above]
-  }
-
   /** What is unacknowledged, with its ids, for the connection after this one. */
   unacknowledged(): { packetId: number; flight: Flight }[] {
     const sent = [...this.#window.inFlight].flatMap(([packetId, flight]) =>
@@ -86,12 +80,29 @@ export class Sender {
     return true
   }
 
+  /** Before the first entry after what the session never gets; false where there is no room. */
+  gaps(cursor: Cursor, upTo: number): boolean {
+    const { floor } = cursor
+    if (cursor.sent < floor && (cursor.has(floor) || this.flies(cursor, floor))) cursor.sent = floor
+    if (!this.#offerGap(cursor, floor)) return false
+    if (cursor.sent >= upTo) return true
+    // What retention removed, but for what the connection before has handled.
+    for (const [from, to] of this.#had(cursor)) {
+      if (!this.#offerGap(cursor, Math.min(from - 1, upTo))) return false
+      cursor.sent = Math.max(cursor.sent, Math.min(to, upTo))
+    }
+    return this.#offerGap(cursor, upTo)
+  }
+
   /** Tells of a range that the reader never gets; false where there is no room. */
-  gap(cursor: Cursor, from: number, to: number): boolean {
+  #offerGap(cursor: Cursor, to: number): boolean {
+    const from = cursor.sent + 1
+    if (from > to) return true
     const packet = this.#gap(cursor, from, to)
     if (packet && !this.#room(packet.qos, packet.payload.length)) return false
     if (packet) this.#send(packet, { cursor, from, seq: to, bytes: packet.payload.length })
     else this.#settled(cursor, from, to)
+    cursor.sent = to
     return true
   }
 
@@ -106,6 +117,18 @@ export class Sender {
   resend(flights: Resend[]): void {
     this.#resends = flights
   }
+  /** Which entries of it may go out now. */
+  get resendable(): { conversation: ConversationKey; seq: Seq }[] {
+    const now = this.#outlet.writable ? this.#resends.slice(0, this.#window.liveRoom) : []
+    return now.map(({ cursor, seq }) => ({ conversation: cursor.key, seq: seq as Seq }))
+  }
+  /** Sends the first of them, with the entries as they are now. */
+  sendAgain(entries: readonly (StoredEntry | undefined)[]): void {
+    for (const entry of entries) {
+      if (!this.#outlet.writable || !this.#window.takesLive()) return
+      this.#sendAgain(this.#resends.shift() as Resend, entry)
+    }
+  }
 
   acked(packetId: number): void {
     const flight = this.#window.remove(packetId)
@@ -114,8 +137,6 @@ export class Sender {
 
   /** Sends what waits for room beside entries. */
   flush(): void {
-    while (this.#resends.length > 0 && this.#outlet.writable && this.#window.takesLive())
-      this.#sendAgain(this.#resends.shift() as Resend)
     while (this.#live.length > 0 && this.#resends.length === 0 && this.#outlet.writable) {
       const packet = this.#live[0] as OutboundPublish
       if (packet.qos === 1 && !this.#window.takesLive()) return
@@ -128,7 +149,9 @@ export class Sender {
     this.#live.length = 0
   }
 
-  #sendAgain({ packetId, cursor, from, seq, entry }: Resend): void {
+  #sendAgain({ packetId, cursor, from, seq }: Resend, stored: StoredEntry | undefined): void {
+    // Only a gap ends at the floor. Above it a gap is what was removed, or one that told of it.
+    const entry = seq === cursor.floor ? undefined : stored
     cursor.resumedUpTo = Math.max(cursor.resumedUpTo, seq)
     const route = entry ? routeOf(cursor, entry) : (cursor.route ?? cursor.commandRoute)
     if (cursor.left || cursor.has(seq) || !route || route.qos === 0) return
@@ -151,6 +174,12 @@ export class Sender {
     this.#outlet.write(packet)
     // At QoS 0 an entry is delivered when the socket has it.
     if (packet.qos === 0 && flight.cursor) this.#settled(flight.cursor, flight.from, flight.seq)
+  }
+
+  /** What a session has acknowledged or has in flight, ascending. */
+  #had(cursor: Cursor): [from: number, to: number][] {
+    const above = [...(cursor.above ?? []), ...this.#window.of(cursor)].sort(([a], [b]) => a - b)
+    return [[0, cursor.acked], ...above]
   }
 
   #room(qos: 0 | 1, bytes: number): boolean {

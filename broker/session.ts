@@ -2,7 +2,6 @@
  * A session while it is connected here: its filters, its cursors and its pump.
  * Whatever changes which conversations it follows goes through here, one change after the other.
  */
-import { unexpired } from '../core/entry.ts'
 import { type DeliveryMarks, keyOf, type Membership, type Memberships, type MessageLog, remove } from '../core/ports.ts'
 import type { ConversationId, Seq } from '../protocol/ids.ts'
 import { Cursor, type StoredCursor } from './cursor.ts'
@@ -72,29 +71,20 @@ export class Session {
 
   /** Takes up where the session was; what was in flight goes out first. */
   async resume(): Promise<void> {
-    const { delivery, log } = this.#needs
-    delivery.add(this)
+    this.#needs.delivery.add(this)
     const rows = this.filters.size > 0 ? this.#needs.store.cursors(this.key) : undefined
     if (!this.#record.kept) this.#rows = rows
     if (rows) await this.#cover(await rows)
     const flights = this.#record.row.inFlight.filter(([, conversation]) => this.#cursors.has(conversation))
-    const wanted = flights.map(([, conversation, , seq]) => ({
-      conversation: keyOf(this.id.app, conversation),
-      seq: seq as Seq,
-    }))
-    const entries = wanted.length > 0 ? await log.get(wanted) : []
     if (this.#closed) return
     this.#resumed = true
-    this.pump.start(flights.flatMap((flight, i): Resend[] => this.#resend(flight, entries[i])))
+    this.pump.start(flights.flatMap((flight): Resend[] => this.#resend(flight)))
   }
 
-  #resend([packetId, conversation, from, seq]: StoredFlight, entry: Resend['entry']): Resend[] {
+  #resend([packetId, conversation, from, seq]: StoredFlight): Resend[] {
     const cursor = this.#cursors.get(conversation)
-    // Left while the entry was read; or sent before the reader left and rejoined: it is not shown again.
-    if (!cursor || seq < cursor.floor) return []
-    // Only a gap ends at the floor. Above it a gap is what was removed, or one that told of it.
-    if (seq === cursor.floor || !entry) return [{ packetId, cursor, from, seq }]
-    return [{ packetId, cursor, from, seq, entry: unexpired(entry, this.#needs.scheduler.now()) }]
+    // What lies below the floor was sent before the reader left and rejoined: it is not shown again.
+    return !cursor || seq < cursor.floor ? [] : [{ packetId, cursor, from, seq }]
   }
 
   /** Grants filters: the position in every conversation that they newly take is its end, fixed before this resolves. */

@@ -60,7 +60,10 @@ export class Window {
     return fits
   }
   takesLive(): boolean {
-    return this.inFlight.size < this.#limits.messages
+    return this.liveRoom > 0
+  }
+  get liveRoom(): number {
+    return Math.max(0, this.#limits.messages - this.inFlight.size)
   }
 
   /** Sets room aside before a read of so many entries: reads that are under way at once share one window. */

@@ -96,4 +96,13 @@ export const FOUND: [says: string, play: (world: World) => Promise<void>][] = [
       await world.pass(100_000)
     },
   ],
+  [
+    'what is removed while it waits to be sent again is not shown again',
+    async world => {
+      for (let i = 0; i < 3; i++) await say(world)
+      bob(world).lose('cut')
+      await world.comesIn(bob(world), { clean: false, expirySeconds: 60, receiveMaximum: 1 })
+      await world.trim('g:ops', 0.8)
+    },
+  ],
 ]

@@ -144,14 +144,10 @@ export class Seat {
   /** A gap begins behind the acknowledged prefix, as the server knows it. */
   #gapFrom(to: number): [number, number] {
     const flights = [...this.unacked.values()]
-    const low = Math.min(
-      this.#gapLow,
-      this.next,
-      to,
-      ...flights.map(({ from }) => from),
-      ...this.must.values(),
-      ...this.may.values(),
-    )
+    const again = [...this.must, ...this.may]
+    const told = this.#gap && again.some(([seq]) => seq === this.#gap?.to) ? this.#gap.low : to
+    const lows = [...flights.map(({ from }) => from), ...again.map(([, from]) => from), told]
+    const low = Math.min(this.#gapLow, this.next, to, ...lows)
     if (this.hazy || this.next <= this.startBy) return [this.hazy ? 1 : low, to]
     if (this.must.has(to) || this.may.has(to)) return [low, to]
     const sure = flights.filter(({ acked }) => !acked).map(({ from }) => from)
@@ -195,8 +191,6 @@ export class Seat {
     for (const { seq, from, acked, optional } of this.unacked.values())
       (acked || optional ? this.may : this.must).set(seq, from)
     for (const [seq, { from, kept }] of this.#unflushed) if (power || kept === 'process') this.may.set(seq, from)
-    for (const lost of [this.must, this.may])
-      if (this.#gap && lost.has(this.#gap.to)) lost.set(this.#gap.to, this.#gap.low)
     this.unacked.clear()
     if (power) this.#unflushed.clear()
     for (const [seq, { kept }] of this.#unflushed) if (kept === 'process') this.#unflushed.delete(seq)
