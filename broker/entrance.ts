@@ -105,8 +105,9 @@ export class Entrance {
    */
   async #takeOver(before: Connection): Promise<void> {
     before.end('session-taken-over')
-    const stuck = before.session.unwritten.then(() => Promise.reject(new Fault('log-unavailable')))
-    await Promise.race([before.closing ?? this.#needs.closed(before), stuck])
+    const closed = before.closing ?? this.#needs.closed(before)
+    const stuck = before.session.unwritten().then(() => Promise.reject(new Fault('log-unavailable')))
+    await Promise.race([closed, stuck])
   }
 
   async #enter(

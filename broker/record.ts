@@ -52,18 +52,15 @@ export class SessionRecord {
   #closed = false
   /** A write has failed, and may be there all the same. */
   #unsure = false
-  /** Resolves when what the connection left could not be written at once. */
-  readonly unwritten: Promise<void>
-  #isUnwritten!: () => void
+  /** Ends the pause before what the connection left is tried again. */
+  #endPause: (() => void) | undefined
+  #fails: (() => void)[] = []
 
   constructor({ row, version }: Opened, needs: Needs) {
     this.#row = row
     this.#version = version
     this.#key = sessionKey(row)
     this.#needs = needs
-    this.unwritten = new Promise(resolve => {
-      this.#isUnwritten = resolve
-    })
   }
 
   get row(): Readonly<SessionRow> {
@@ -122,6 +119,12 @@ export class SessionRecord {
     await this.#surely(() => this.#write(ended))
   }
 
+  /** Has what the connection left written now; resolves when that fails. */
+  unwritten(): Promise<void> {
+    this.#endPause?.()
+    return new Promise(resolve => this.#fails.push(resolve))
+  }
+
   /** Tried until storage takes it or the session has a newer owner: otherwise the next connection repeats what this one had. */
   async #surely(write: () => Promise<void>): Promise<void> {
     const { scheduler, failed, stopping } = this.#needs
@@ -131,9 +134,12 @@ export class SessionRecord {
       } catch (thrown) {
         if (this.#lost || stopping()) throw thrown
         failed('close', thrown)
-        this.#isUnwritten()
+        for (const tell of this.#fails.splice(0)) tell()
         const delay = RETRY_MS[Math.min(failures, RETRY_MS.length - 1)] as number
-        await new Promise<void>(resolve => scheduler.after(delay, resolve))
+        await new Promise<void>(resolve => {
+          this.#endPause = resolve
+          scheduler.after(delay, resolve)
+        })
       }
     }
   }

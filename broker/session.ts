@@ -59,9 +59,9 @@ export class Session {
   get will() {
     return this.#record.row.will
   }
-  /** Resolves when what the connection left could not be written at once; it is tried again. */
-  get unwritten(): Promise<void> {
-    return this.#record.unwritten
+  /** Has what the connection left written now; resolves when that fails. It is tried again later. */
+  unwritten(): Promise<void> {
+    return this.#record.unwritten()
   }
   get expirySeconds(): number {
     return this.#record.row.expirySeconds
