@@ -219,6 +219,19 @@ test('a damaged backup is not brought back, and a full one needs none before it'
   assert.ok((await exported(t, source)).equals(await exported(t, directory)))
 })
 
+test('backups of one directory are made one after the other', async t => {
+  const source = await filled(t)
+  const backups = await place(t)
+  await writeFile(join(backups, 'lock'), `${process.pid}\n`)
+  const refused = await im(source, 'backup', backups)
+  assert.equal(refused.code, 1)
+  assert.match(refused.errors, new RegExp(`Another backup is being made in .*, by process ${process.pid}`))
+  const { child, ended } = begin(source, ['app'])
+  await ended
+  await writeFile(join(backups, 'lock'), `${child.pid}\n`)
+  assert.equal((await im(source, 'backup', backups)).code, 0, 'of a process that is gone')
+})
+
 test('a damaged database is not backed up', async t => {
   const source = await filled(t)
   const damaged = await place(t)

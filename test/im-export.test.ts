@@ -143,6 +143,7 @@ test('an import that is killed goes on where it was, and no server starts before
   )
   const again = await im(directory, 'import', file, '--json')
   assert.equal(again.code, 0, again.errors + again.out)
+  assert.ok((JSON.parse(again.out) as { from: number }).from > 1_000_000, again.out)
   const second = join(directory, 'second')
   assert.equal((await im(directory, 'export', second)).code, 0)
   assert.ok((await readFile(file)).equals(await readFile(second)))

@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { FAULTS, type FaultRow } from '../protocol/faults.ts'
 import { operationNames, rowOf } from '../protocol/operations.ts'
 import { PAGES, printed, ROOT } from '../server/documents.ts'
+import { INDEXED } from '../server/stored.ts'
 
 const FOLDERS = ['protocol', 'core', 'storage', 'broker', 'api', 'sdk', 'server', 'test', 'bench']
 const files = FOLDERS.filter(folder => existsSync(join(ROOT, folder))).flatMap(folder =>
@@ -96,6 +97,14 @@ test('log, sessions and pump can be simulated: no timers, clocks or chance of th
 })
 
 const withoutComments = (text: string) => text.replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '')
+
+test('every table with indexes is known to what checks, and fills, whole databases', () => {
+  const indexed = product.flatMap(file =>
+    [...(source.get(file) ?? '').matchAll(/\btable<[^(]*>\(\s*'([\w-]+)',/g)].map(match => match[1]),
+  )
+  assert.ok(indexed.length > 4)
+  assert.deepEqual(indexed.sort(), INDEXED.map(({ name }) => name).sort())
+})
 
 test('the environment is read in one file', () => {
   const readers = product.filter(file => withoutComments(source.get(file) ?? '').includes('process.env'))

@@ -32,29 +32,30 @@ export async function importing({ words: [name = ''], flags }: Given): Promise<n
   const file = resolve(name)
   using progress = new Progress()
   const wanted = await checkExport(file, share => progress.tell(() => `${percent(share)} of the file are checked`))
-  const found = flags.has('verify')
-    ? await withArchive(directory, archive => counted(archive, wanted, progress))
+  const { found, from } = flags.has('verify')
+    ? { found: await withArchive(directory, archive => counted(archive, wanted, progress)), from: undefined }
     : await filled(directory, file, wanted, progress)
   const differ = differences(found, wanted)
-  const report = { ok: differ.length === 0, differences: differ, found, wanted }
+  const report = { ok: differ.length === 0, from, differences: differ, found, wanted }
   const says = report.ok ? `${directory} holds what ${file} does: ${spoken(found)}.` : differ.join('\n')
   process.stdout.write(flags.has('json') ? `${JSON.stringify(report)}\n` : `${says}\n`)
   return report.ok ? 0 : 1
 }
 
-async function filled(directory: string, file: string, wanted: Totals, progress: Progress): Promise<Totals> {
+/** `from`: the byte of the file that this run began at. */
+async function filled(directory: string, file: string, wanted: Totals, progress: Progress) {
   await using restoration = await openRestoration(directory, INDEXED)
-  const start = await begun(restoration, wanted)
+  const from = await begun(restoration, wanted)
   const all = countOf(wanted)
   let read = 0
-  for await (const { lines, end } of linesFrom(file, start)) {
+  for await (const { lines, end } of linesFrom(file, from)) {
     await restoration.put(lines.flatMap(itemIn), JSON.stringify({ sha256: wanted.sha256, bytes: end } satisfies Note))
     read += lines.length
-    progress.tell(() => `${read} of ${all} lines are stored${start > 0 ? ', beside those of an earlier run' : ''}`)
+    progress.tell(() => `${read} of ${all} lines are stored${from > 0 ? ', beside those of an earlier run' : ''}`)
   }
   const found = await counted(restoration, wanted, progress)
   if (differences(found, wanted).length === 0) await restoration.finish()
-  return found
+  return { found, from }
 }
 
 /** Where to go on. @throws CannotOpen: what is there is of another export */
