@@ -60,10 +60,10 @@ export const DELIVERY: readonly Mutant[] = [
   {
     name: 'a reader far behind is told a gap instead of what it waits for',
     file: 'broker/pump.ts',
-    find: '    if (from > cursor.floor) return true\n',
-    put: `    if (from > cursor.floor) {
-      if (cursor.tail - from < 4 || !cursor.route) return true
-      if (this.#sender.gap(cursor, cursor.route, from, cursor.tail)) cursor.sent = cursor.tail
+    find: '    if (cursor.sent >= upTo) return true\n',
+    put: `    if (cursor.sent >= upTo) {
+      if (cursor.tail - cursor.sent < 5 || !cursor.route) return true
+      this.#offerGap(cursor, cursor.tail)
       return false
     }
 `,

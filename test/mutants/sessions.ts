@@ -12,22 +12,22 @@ export const SESSIONS: readonly Mutant[] = [
   {
     name: 'what was acknowledged above the prefix is not remembered',
     file: 'broker/cursor.ts',
-    find: 'this.above.add(seq)',
-    put: 'void seq',
+    find: 'this.above.set(from, to)',
+    put: 'void to',
     verdict: 'doubled',
   },
   {
     name: 'what was acknowledged above the prefix is not stored',
     file: 'broker/cursor.ts',
-    find: 'return this.above ? {',
-    put: 'return this.above && epoch < 0 ? {',
+    find: 'if (!this.above) return {',
+    put: 'if (!this.above || epoch >= 0) return {',
     verdict: 'doubled',
   },
   {
     name: 'the stored position is where the session sent to, not what was acknowledged',
     file: 'broker/cursor.ts',
-    find: ': { e: epoch, a: this.acked }',
-    put: ': { e: epoch, a: this.sent }',
+    find: 'if (!this.above) return { e: epoch, a: this.acked }',
+    put: 'if (!this.above) return { e: epoch, a: this.sent }',
     verdict: 'doubled',
   },
   {

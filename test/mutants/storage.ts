@@ -33,18 +33,6 @@ export const STORAGE: readonly Mutant[] = [
     verdict: 'phantom',
   },
   {
-    name: 'a commit is written in two pieces',
-    file: 'storage/level/engine.ts',
-    find: '    const batch = this.#level.batch()\n',
-    put: `    const all = [...writes]
-    writes = all.splice(0, all.length >> 1)
-    if (all.length > 1) await this.write(all, sync)
-    else writes = [...writes, ...all]
-    const batch = this.#level.batch()
-`,
-    verdict: 'lost',
-  },
-  {
     name: 'a repeat is not looked for',
     file: 'storage/level/append.ts',
     find: '    if (this.#dedupKey && stored) {',
@@ -92,20 +80,6 @@ export const STORAGE: readonly Mutant[] = [
     find: "const n = kind === 'message' ? end.n + 1 : end.n",
     put: 'const n = end.n + 1',
     verdict: 'gap',
-  },
-  {
-    name: 'entries are read before followers were told of them',
-    file: 'storage/level/ends.ts',
-    find: 'return this.#began.get(conversation) ?? this.#untold.get(conversation)',
-    put: 'return this.#moved.get(conversation) && undefined',
-    verdict: 'doubled',
-  },
-  {
-    name: 'nobody is told what a write without an outcome left on disk',
-    file: 'storage/level/log.ts',
-    find: '      for (const entry of entries) this.#tell(conversation, entry)\n',
-    put: '      void entries\n',
-    verdict: 'undelivered',
   },
   {
     name: 'the database is not looked at anew after a write without an outcome',

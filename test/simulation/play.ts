@@ -248,7 +248,8 @@ class Play {
     const last = turns.steps + SETTLE_STEPS
     while (turns.time < until && turns.steps < last && !turns.dead && !over()) {
       for (const device of this.#devices) {
-        if (device.away) device.connect(this.chance.below(this.#plan.nodes))
+        // Who is refused comes again, not at once.
+        if (device.away && this.chance.below(8) === 0) device.connect(this.chance.below(this.#plan.nodes))
         else if (device.connected && !device.subscribed && this.chance.below(4) === 0) device.subscribe()
         while (device.unacknowledged.length > 0) device.acknowledge(0)
       }
