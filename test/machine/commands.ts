@@ -3,7 +3,7 @@ import fc, { type AsyncCommand } from 'fast-check'
 import type { Client } from './client.ts'
 import { GROUP } from './log.ts'
 import type { Wish } from './session.ts'
-import type { World } from './world.ts'
+import { FLUSHED_MS, type World } from './world.ts'
 
 /** What fast-check asks before a command; the model itself is in the world, and watches all the time. */
 export interface Model {
@@ -230,8 +230,8 @@ const restart = pace.map(
     ),
 )
 const quiet = pace.map(when => new Command('quiet', { ...when, steps: 0 }, world => world.quiet()))
-const SHORT_MS = [300, 2_000]
-const pass = fc.tuple(pace, fc.constantFrom(300, 300, 2_000, 61_000, 90_000_000)).map(
+const SHORT_MS = [300, FLUSHED_MS]
+const pass = fc.tuple(pace, fc.constantFrom(300, FLUSHED_MS, FLUSHED_MS, 61_000, 90_000_000)).map(
   ([when, ms]) =>
     new Command(
       `pass ${ms} ms`,

@@ -1,6 +1,6 @@
 /** What runs of commands found, made short: each is played in several orders, and was wrong once. */
 import { type Client, inbox } from './client.ts'
-import type { World } from './world.ts'
+import { FLUSHED_MS, type World } from './world.ts'
 
 const at = (world: World, nth: number) => world.clients[nth] as Client
 /** Of MQTT 5. */
@@ -31,7 +31,7 @@ export const FOUND: [says: string, play: (world: World) => Promise<void>][] = [
       bob(world).unsubscribe(inbox('bob'))
       await world.quiet()
       bob(world).acknowledgeAll()
-      await world.pass(300)
+      await world.pass(FLUSHED_MS)
       await world.change('leave')
       bob(world).subscribe(inbox('bob'))
       await world.quiet()
