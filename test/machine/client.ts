@@ -125,7 +125,7 @@ export class Client {
     const line = this.#line
     if (!this.#wire || !line) return
     this.#gone(how)
-    if (how === 'taken over') this.#abandoned.push(line)
+    if (how !== 'cut') this.#abandoned.push(line)
     if (how === 'cut') line.cut()
     if (how === 'frozen') line.freeze()
   }
@@ -249,9 +249,9 @@ export class Client {
   /** Nothing is under way: everything has its answer. */
   quiet(): void {
     this.overtaken = false
-    this.#abandoned = []
     const { connected, frozen } = this.session
     if (!connected || frozen) return
+    this.#abandoned = []
     for (const { message } of this.#out.values()) this.#world.wrong(`"${message.text}" has no answer`)
     for (const message of this.#unanswered.splice(0)) {
       message.open = false

@@ -63,6 +63,8 @@ export class SessionModel {
   frozen = false
   /** The server may have sent what the client did not get. */
   #blind = false
+  /** From here on the server may find out. */
+  #frozenAt: number | undefined
   /** The server was not told that the connection is gone. */
   #silent = false
   #ask: { filter: string; before: Hold | undefined; wasIn: boolean; wasOut: boolean } | undefined
@@ -142,7 +144,8 @@ export class SessionModel {
       if (flight.acked) flight.unsure = true
     }
     for (const seat of this.#seats.values()) seat.doubt()
-    this.#left = { low: this.#needs.now() }
+    this.#left = { low: this.#frozenAt ?? this.#needs.now() }
+    this.#frozenAt = undefined
     if (!calm || this.#silent) this.#blind = true
     if (this.expirySeconds === 0) this.#over()
   }
@@ -162,6 +165,7 @@ export class SessionModel {
   /** The line is silent, which the client does not know. */
   freezes(): void {
     this.frozen = true
+    this.#frozenAt = this.#needs.now()
   }
 
   /** DISCONNECT with an expiry of its own. */
