@@ -173,7 +173,7 @@ async function cutAll(t: TestContext, recording: Recording, count: number): Prom
       outcome.torn += torn
       if (refused !== undefined) outcome.refused.push(`${refused} ${again}`)
       outcome.lost.push(...lost.map(({ group, text }) => `${group} ${text.slice(0, 12)} ${again}`))
-      if (nth % SERVER_EVERY === 0 && end >= recording.ready && refused === undefined) {
+      if (nth % SERVER_EVERY === 0 && end >= recording.ready && refused === undefined && lost.length === 0) {
         await serve(t, image, recording, before)
         outcome.served++
       }
