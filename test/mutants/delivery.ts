@@ -60,13 +60,8 @@ export const DELIVERY: readonly Mutant[] = [
   {
     name: 'a reader far behind is told a gap instead of what it waits for',
     file: 'broker/pump.ts',
-    find: '    if (cursor.sent >= upTo) return true\n',
-    put: `    if (cursor.sent >= upTo) {
-      if (cursor.tail - cursor.sent < 5 || !cursor.route) return true
-      this.#offerGap(cursor, cursor.tail)
-      return false
-    }
-`,
+    find: 'this.#sender.gaps(cursor, first.seq - 1)',
+    put: 'this.#sender.gaps(cursor, entries.length > 3 ? cursor.tail : first.seq - 1)',
     verdict: 'gap',
   },
   {
