@@ -12,7 +12,7 @@ const CHOSEN = MUTANTS.filter(({ name }) => name.includes(MUTANT))
 /** The first of the same seeds for every mutant, and for every commit. */
 const FROM = 1
 /** A fault that so many runs do not show counts as missed. */
-const SEEDS = scale('MUTANT_SEEDS', 3_000)
+const SEEDS = scale('MUTANT_SEEDS', 10_000)
 /** The code without a fault plays as many. */
 const CLEAN_SEEDS = 300
 const AT_ONCE = 2

@@ -31,13 +31,6 @@ export const SESSIONS: readonly Mutant[] = [
     verdict: 'doubled',
   },
   {
-    name: 'the late write of an old owner wins over the new one',
-    file: 'broker/sessions.ts',
-    find: 'put(SESSIONS, partitionOf(row), row.clientId, row, version), ...cursors',
-    put: 'put(SESSIONS, partitionOf(row), row.clientId, row), ...cursors',
-    verdict: 'undelivered',
-  },
-  {
     name: 'what subscribing leaves is written behind the end of the connection',
     file: 'broker/record.ts',
     find: 'if (!this.kept || this.#closed) return',
