@@ -75,8 +75,8 @@ export const SESSIONS: readonly Mutant[] = [
   {
     name: 'the connection before is not waited for',
     file: 'broker/entrance.ts',
-    find: 'await Promise.race([before.closing ?? this.#needs.closed(before), stuck])',
-    put: 'void [before.closing ?? this.#needs.closed(before), stuck.catch(() => {})]',
+    find: 'await Promise.race([closed, stuck])',
+    put: 'void [closed, stuck.catch(() => {})]',
     verdict: 'doubled',
   },
   {
