@@ -15,8 +15,9 @@ import {
 } from '../../bench/wire/packets.ts'
 import { type View, Wire } from '../../bench/wire/wire.ts'
 import type { Line } from '../simulation/network.ts'
+import type { Wish } from './life.ts'
 import type { Log, Message } from './log.ts'
-import type { SessionModel, Wish } from './session.ts'
+import type { SessionModel } from './session.ts'
 
 export interface ClientIs {
   user: 'alice' | 'bob'
@@ -143,7 +144,7 @@ export class Client {
     if (!wire || !this.session.connected || this.session.frozen || this.#out.size > 0) return
     const properties = expirySeconds === undefined ? undefined : { sessionExpiryInterval: expirySeconds }
     this.#send(disconnectPacket(this.is.version, 0, properties))
-    if (expirySeconds !== undefined) this.session.expires(expirySeconds)
+    if (expirySeconds !== undefined) this.session.life.expirySeconds = expirySeconds
     this.#gone()
     wire.stream.end()
   }

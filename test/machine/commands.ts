@@ -1,8 +1,8 @@
 /** What may happen, one command each: mostly without waiting for what it leads to, so that the next comes in the middle. */
 import fc, { type AsyncCommand } from 'fast-check'
 import type { Client } from './client.ts'
+import type { Wish } from './life.ts'
 import { GROUP } from './log.ts'
-import type { Wish } from './session.ts'
 import { FLUSHED_MS, type World } from './world.ts'
 
 /** What fast-check asks before a command; the model itself is in the world, and watches all the time. */
@@ -92,7 +92,7 @@ const connect = fc
             expirySeconds: v5 ? expiry : clean ? 0 : 86_400,
             ...(v5 && most > 0 && { receiveMaximum: most }),
           }
-          const certain = client.session.mayHurry(wish)
+          const certain = client.session.life.mayHurry(wish)
           if (!certain && (client.overtaken || client.connecting)) await world.quiet()
           client.connect(wish)
           world.calm = false
@@ -104,7 +104,7 @@ const resume = pace.map(
   when =>
     new Command('everybody resumes', when, world => {
       for (const client of world.clients)
-        if (client.away && client.session.mayHurry(client.lasting)) client.connect(client.lasting)
+        if (client.away && client.session.life.mayHurry(client.lasting)) client.connect(client.lasting)
       world.calm = false
     }),
 )
@@ -123,7 +123,7 @@ const leave = fc.tuple(pace, who, fc.constantFrom(undefined, undefined, 0, 600))
   ([when, nth, expiry]) =>
     new Command(`leave ${named(nth)} ${expiry ?? ''}`, when, async world => {
       const client = at(world, nth)
-      const changes = client.is.version === 5 && client.session.expirySeconds > 0
+      const changes = client.is.version === 5 && client.session.life.expirySeconds > 0
       client.leave(changes ? expiry : undefined)
       // Whoever comes back before the DISCONNECT arrives takes over what it was.
       if (changes && expiry !== undefined) await world.quiet()

@@ -3,6 +3,7 @@
  * is what the client does and gets; it says at once what the client may not get, and at quiet moments what is missing.
  */
 import { ANY, Filters, HELD, type Hold, SOUGHT } from './filters.ts'
+import { SessionLife, type Wish } from './life.ts'
 import type { Log } from './log.ts'
 import { type Flight, Seat } from './seat.ts'
 
@@ -20,11 +21,6 @@ interface Seen {
   trimmed: boolean
   says: string
 }
-export interface Wish {
-  clean: boolean
-  expirySeconds: number
-  receiveMaximum?: number
-}
 export interface Limits {
   windowMessages: number
   windowBytes: number
@@ -39,8 +35,6 @@ interface Needs {
 }
 
 const CONVERSATIONS = ['g:ops', 'u:alice:bob', 'n:alice', 'n:bob']
-/** A CONNECT that was given up may still arrive, this much later. */
-const ARRIVAL_MS = 10_000
 const FOREVER = Number.POSITIVE_INFINITY
 /** A window of so many bytes is never what holds an entry back. */
 const MANY_BYTES = 100_000
@@ -53,18 +47,11 @@ export class SessionModel {
   #flights: Flight[] = []
   /** Unacknowledged on this connection, what is not resent any more included. */
   readonly here = new Map<number, Flight>()
-  /** Whether the server has the session. */
-  #alive: boolean | 'maybe' = false
-  expirySeconds = 0
-  /** When the server noticed that the connection was gone: not before, not after. */
-  #left: { low: number; high?: number } | undefined
-  #attempt: { wish: Wish; at: number } | undefined
+  readonly life: SessionLife
   connected = false
   frozen = false
   /** The server may have sent what the client did not get. */
   #blind = false
-  /** From here on the server may find out. */
-  #frozenAt: number | undefined
   /** The server was not told that the connection is gone. */
   #silent = false
   #ask: { filter: string; before: Hold | undefined; wasIn: boolean; wasOut: boolean } | undefined
@@ -76,14 +63,11 @@ export class SessionModel {
 
   constructor(needs: Needs) {
     this.#needs = needs
+    this.life = new SessionLife(needs.now)
   }
 
   get asking(): boolean {
     return this.#ask !== undefined
-  }
-  /** The answer to CONNECT may be lost without a doubt about what the session is then. */
-  mayHurry({ clean, expirySeconds }: Wish): boolean {
-    return !clean && expirySeconds > 0 && (this.#alive === false || expirySeconds === this.expirySeconds)
   }
   #wrong(what: string): void {
     this.#needs.wrong(`${this.#needs.name}: ${what}`)
@@ -92,17 +76,12 @@ export class SessionModel {
   // ---- the connection ----
 
   connecting(wish: Wish): void {
-    this.#attempt = { wish, at: this.#needs.now() }
+    this.life.connecting(wish)
   }
 
   connack(present: boolean): void {
-    const { wish, at } = this.#attempt as { wish: Wish; at: number }
-    const expected = wish.clean ? false : this.#isThere(at)
+    const { wish, expected } = this.life.connected()
     if (expected !== 'maybe' && present !== expected) this.#wrong(`Session Present is ${present}`)
-    this.#attempt = undefined
-    this.#left = undefined
-    this.#alive = true
-    this.expirySeconds = wish.expirySeconds
     if (!present) this.#forget()
     this.connected = true
     this.frozen = false
@@ -110,14 +89,6 @@ export class SessionModel {
     this.#resends = [...this.#flights]
     const { windowMessages } = this.#needs.limits
     this.#limit = Math.min(wish.receiveMaximum ?? windowMessages, windowMessages)
-  }
-
-  #isThere(at: number, laterMs = 0): boolean | 'maybe' {
-    if (this.#alive !== true || this.expirySeconds === 0) return this.#alive === 'maybe' ? 'maybe' : false
-    if (!this.#left) return true
-    const lifeMs = this.expirySeconds * 1000
-    if (this.#needs.now() + laterMs < this.#left.low + lifeMs) return true
-    return this.#left.high !== undefined && at >= this.#left.high + lifeMs ? false : 'maybe'
   }
 
   #forget(): void {
@@ -130,9 +101,11 @@ export class SessionModel {
   /** The connection is gone for the client, and will be for the server; in the middle of something unless `calm`. */
   lost(calm: boolean, silently = false): void {
     this.#silent = silently || this.frozen
-    if (this.#attempt) {
-      this.#attempted(this.#attempt)
-      this.#attempt = undefined
+    const was = this.life.gaveUp()
+    if (was === false) this.#forget()
+    if (was === 'maybe') {
+      this.filters.doubt()
+      for (const seat of this.#seats.values()) seat.loosen()
     }
     if (!this.connected) return
     this.connected = false
@@ -144,38 +117,14 @@ export class SessionModel {
       if (flight.acked) flight.unsure = true
     }
     for (const seat of this.#seats.values()) seat.doubt()
-    this.#left = { low: this.#frozenAt ?? this.#needs.now() }
-    this.#frozenAt = undefined
     if (!calm || this.#silent) this.#blind = true
-    if (this.expirySeconds === 0) this.#over()
-  }
-
-  /** Whether a CONNECT without an answer arrived is unknown: where the session was over, another may have begun. */
-  #attempted({ wish, at }: { wish: Wish; at: number }): void {
-    const was = this.#isThere(at, ARRIVAL_MS)
-    this.#left = { low: this.#left?.low ?? this.#needs.now() }
-    if (was === true) return
-    if (was === false) this.#forget()
-    this.filters.doubt()
-    for (const seat of this.#seats.values()) seat.loosen()
-    this.#alive = 'maybe'
-    this.expirySeconds = wish.expirySeconds
+    if (!this.life.lost()) this.#forget()
   }
 
   /** The line is silent, which the client does not know. */
   freezes(): void {
     this.frozen = true
-    this.#frozenAt = this.#needs.now()
-  }
-
-  /** DISCONNECT with an expiry of its own. */
-  expires(seconds: number): void {
-    this.expirySeconds = seconds
-  }
-
-  #over(): void {
-    this.#alive = false
-    this.#forget()
+    this.life.freezes()
   }
 
   // ---- filters ----
@@ -379,7 +328,7 @@ export class SessionModel {
     if (!this.connected) {
       if (this.#silent) return
       for (const seat of this.#seats.values()) seat.closed()
-      if (this.#left) this.#left.high ??= this.#needs.now()
+      this.life.noticed()
       return
     }
     if (this.#ask) this.#wrong(`${this.#ask.filter} has no answer`)
@@ -437,23 +386,23 @@ export class SessionModel {
   }
   /** An entry of any conversation became durable. */
   appended(): void {
-    if (this.#left && this.#left.high === undefined) this.#blind = true
+    if (this.life.leaves) this.#blind = true
     for (const seat of this.#seats.values()) seat.synced()
   }
 
   /** The server's process died; `stable`: the session was away, and what its connection left was written. */
   crashed(power: boolean): void {
-    const stable = !this.connected && !this.#attempt && this.#left?.high !== undefined
+    const stable = !this.connected && this.life.rests
     this.lost(false)
     this.#silent = false
-    if (stable || this.#alive === false) return
+    if (stable || this.life.alive === false) return
     for (const seat of this.#seats.values()) seat.crash(power)
     this.#flights = []
     this.#blind = true
-    if (this.#left) this.#left.high = undefined
+    this.life.crashed()
   }
   /** The server is there again: whoever was connected before is away from now on. */
   restarted(): void {
-    if (this.#left) this.#left.high ??= this.#needs.now()
+    this.life.noticed()
   }
 }

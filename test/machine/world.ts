@@ -10,8 +10,9 @@ import { virtualTimers } from '../simulation/timers.ts'
 import { Life, Turns } from '../simulation/turns.ts'
 import { Chance } from '../support/proof.ts'
 import { Client, type ClientIs, inbox } from './client.ts'
+import type { Wish } from './life.ts'
 import { GROUP, Log } from './log.ts'
-import { type Limits, SessionModel, type Wish } from './session.ts'
+import { type Limits, SessionModel } from './session.ts'
 
 /** Chance that each command begins anew, so that a command that is left out changes little of the others. */
 class Dice extends Chance {
