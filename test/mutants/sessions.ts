@@ -31,6 +31,13 @@ export const SESSIONS: readonly Mutant[] = [
     verdict: 'doubled',
   },
   {
+    name: 'the late write of an old owner wins: none upon an older version is refused',
+    file: 'storage/level/changes.ts',
+    find: 'if (change.expects !== undefined && change.expects !== (old?.version ?? 0))',
+    put: 'if (change.expects === 0 && old)',
+    verdict: 'undelivered',
+  },
+  {
     name: 'what subscribing leaves is written behind the end of the connection',
     file: 'broker/record.ts',
     find: 'if (!this.kept || this.#closed) return',

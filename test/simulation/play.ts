@@ -193,6 +193,8 @@ class Play {
         for (let n = 1 + chance.below(4); n > 0; n--) device.acknowledge(chance.below(1_000))
         break
       case 'connect':
+        // A client that comes by another way leaves its connection behind, often without a word.
+        device.drop(chance.happens(0.5))
         device.connect(chance.below(this.#plan.nodes))
         break
       case 'subscribe':
