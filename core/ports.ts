@@ -5,6 +5,7 @@
 import type { MessageLog } from './ports/log.ts'
 import type { Records } from './ports/records.ts'
 
+export * from './ports/cluster.ts'
 export * from './ports/log.ts'
 export * from './ports/machine.ts'
 export * from './ports/records.ts'

@@ -1,0 +1,91 @@
+/** The connection for commands: each answers in time or counts as away, and only so many are under way. */
+import { Cluster, type Redis } from 'ioredis'
+import { dialCommands, PATIENCE_MS } from './dial.ts'
+import { SCRIPTS } from './scripts.ts'
+import { type Told, Trouble } from './trouble.ts'
+import type { Address } from './url.ts'
+
+/** Commands without an answer yet; more are refused as if Redis were away. */
+const MAX_UNDER_WAY = 20_000
+
+/** The scripts, as the client has them once they are defined. */
+interface Scripted {
+  imRenew(key: string, ...more: (string | number)[]): Promise<string[] | null>
+  imLiving(key: string): Promise<string[]>
+  imMerge(key: string, ...more: (string | number | Buffer)[]): Promise<number>
+  imDrop(key: string, rank: number, lifeMs: number): Promise<number>
+}
+export type Client = (Redis | Cluster) & Scripted
+
+export class Commands {
+  readonly client: Client
+  readonly #trouble: Trouble
+  readonly #onReady = new Set<() => void>()
+  #underWay = 0
+
+  constructor(address: Address, name: string, tell?: (told: Told) => void) {
+    this.#trouble = new Trouble('commands', tell)
+    const client = dialCommands(address, name)
+    for (const [script, { lua }] of Object.entries(SCRIPTS)) client.defineCommand(script, { numberOfKeys: 1, lua })
+    this.client = client as Client
+    const ready = () => {
+      this.#trouble.over()
+      for (const listener of this.#onReady) listener()
+    }
+    client.on('error', (error: Error) => this.#trouble.say(error))
+    client.on('ready', ready)
+    // One part of a Cluster may come back empty while the rest never went.
+    if (client instanceof Cluster)
+      client.on('+node', (node: Redis) => node.on('ready', () => client.status === 'ready' && ready()))
+  }
+
+  /** Resolves after the first attempt, whatever came of it. */
+  async open(): Promise<void> {
+    await within(PATIENCE_MS * 2, this.client.connect()).catch(error => this.#trouble.say(error))
+  }
+
+  get isReady(): boolean {
+    return this.client.status === 'ready'
+  }
+
+  /** Called each time a connection is there, or one of a Cluster's: what was written before may be gone. */
+  onReady(listener: () => void): void {
+    this.#onReady.add(listener)
+  }
+
+  /** What `work` gives, of `count` commands; `undefined` when Redis is away, silent, or refuses. Never rejects. */
+  async ask<T>(count: number, work: (client: Client) => Promise<T>): Promise<T | undefined> {
+    if (!this.isReady || this.#underWay + count > MAX_UNDER_WAY) return undefined
+    this.#underWay += count
+    try {
+      // Settled commands alone free their place: one that is late still lies in the client's memory.
+      const asked = work(this.client).finally(() => {
+        this.#underWay -= count
+      })
+      return await within(PATIENCE_MS, asked)
+    } catch (error) {
+      if (this.isReady && isRefusal(error)) this.#trouble.say(error)
+      return undefined
+    }
+  }
+
+  close(): void {
+    this.#onReady.clear()
+    this.client.disconnect()
+  }
+}
+
+/** An answer that was an error: no passing matter, such as a permission that is missing. */
+const isRefusal = (error: unknown) => error instanceof Error && error.name === 'ReplyError'
+
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(reject, ms, new Error(`No answer within ${ms} ms.`))
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
