@@ -18,6 +18,7 @@ import { LevelRestoration, mustBeEmpty, UNFINISHED, unfinishedIn } from './level
 import { Witness } from './level/witness.ts'
 
 export type { Archive, EntryItem, Item, RecordItem, RemainsItem, Restoration } from './archive.ts'
+export { type OpenedCluster, openCluster } from './cluster.ts'
 export type { Backup } from './level/backup.ts'
 export { type Inspection, inspect } from './level/inspect.ts'
 export { CannotOpen, Damaged }

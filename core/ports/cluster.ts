@@ -90,11 +90,11 @@ export interface Cached {
  */
 export interface Cache extends AsyncDisposable {
   /**
-   * Sets fields, at most 1,000. The first merge of a higher rank begins anew, without the fields of lower ones: who goes on
+   * Sets fields, at most 1,000, each with a name. The first merge of a higher rank begins anew, without the fields of lower ones: who goes on
    * with a session merges what they read. `outranked`: nothing was changed. `away`: unknown, and the time is up (1 s).
    */
   merge(key: string, fields: Readonly<Record<string, Uint8Array | string>>, rank: number): Promise<MergeOutcome>
-  /** `undefined` where there is nothing, or it cannot be read now. */
+  /** `undefined` where there is nothing, or it cannot be read now; no fields where they were dropped. */
   read(key: string): Promise<Cached | undefined>
   /** Removes all fields of this rank and lower ones, and keeps lower ones from writing again. */
   drop(key: string, rank: number): Promise<MergeOutcome>

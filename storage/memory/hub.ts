@@ -5,6 +5,7 @@ import { call, Listeners } from '../listeners.ts'
 
 /** Keys of the cache; of more, those written longest ago are forgotten. */
 const MAX_CACHED = 100_000
+const MAX_FIELDS = 1_000
 
 /** What its nodes share. */
 export class Hub {
@@ -120,6 +121,8 @@ class MemoryCache implements Cache {
   }
 
   async merge(key: string, fields: Readonly<Record<string, Uint8Array | string>>, rank: number): Promise<MergeOutcome> {
+    if (Object.keys(fields).length > MAX_FIELDS || Object.hasOwn(fields, ''))
+      throw new RangeError(`At most ${MAX_FIELDS} fields are merged at once, each with a name.`)
     const there = this.#keys.get(key)
     if (there && there.rank > rank) return 'outranked'
     const buffers = Object.entries(fields).map(([field, value]) => [field, Buffer.from(value as string)] as const)

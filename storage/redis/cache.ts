@@ -17,6 +17,7 @@ export class RedisCache implements Cache {
   async merge(key: string, fields: Readonly<Record<string, Uint8Array | string>>, rank: number): Promise<MergeOutcome> {
     const all = Object.entries(fields)
     if (all.length > MAX_FIELDS) throw new RangeError(`At most ${MAX_FIELDS} fields are merged at once.`)
+    if (Object.hasOwn(fields, '')) throw new RangeError('A field has a name.')
     const pairs = all.flatMap(([field, value]) => [field, asArgument(value)])
     const kept = await this.#commands.ask(1, client => client.imMerge(this.#prefix + key, rank, LIFE_MS, ...pairs))
     return outcome(kept)

@@ -34,6 +34,7 @@ export class Commands {
     }
     client.on('error', (error: Error) => this.#trouble.say(error))
     client.on('ready', ready)
+    client.on('close', () => this.#trouble.say(new Error('The connection was closed.')))
     // One part of a Cluster may come back empty while the rest never went.
     if (client instanceof Cluster)
       client.on('+node', (node: Redis) => node.on('ready', () => client.status === 'ready' && ready()))
@@ -41,7 +42,14 @@ export class Commands {
 
   /** Resolves after the first attempt, whatever came of it. */
   async open(): Promise<void> {
-    await within(PATIENCE_MS * 2, this.client.connect()).catch(error => this.#trouble.say(error))
+    try {
+      await within(PATIENCE_MS * 2, this.client.connect())
+      // A Cluster's nodes are else connected to one by one, as keys of theirs are met.
+      if (this.client instanceof Cluster)
+        await within(PATIENCE_MS, Promise.all(this.client.nodes('master').map(node => node.ping())))
+    } catch (error) {
+      this.#trouble.say(error)
+    }
   }
 
   get isReady(): boolean {

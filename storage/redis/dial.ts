@@ -46,7 +46,8 @@ function sentinel(address: Address & { kind: 'sentinel' }): RedisOptions {
 /** One connection to one server, made by `connect` and never made again. `to` is for a Cluster: which of its nodes. */
 export function dialOnce(address: Address, connectionName: string, to?: HostPort): Redis {
   const once = { ...COMMON, ...access(address), connectionName, retryStrategy: () => null }
-  if (address.kind === 'sentinel') return new Redis({ ...once, ...sentinel(address), sentinelRetryStrategy: () => null })
+  if (address.kind === 'sentinel')
+    return new Redis({ ...once, ...sentinel(address), sentinelRetryStrategy: () => null })
   if (address.kind === 'alone') {
     const { host, port, database } = address
     return new Redis({ ...once, host, port, db: database })

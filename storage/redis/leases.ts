@@ -75,7 +75,10 @@ export class RedisLeases implements Leases {
     const living = found && new Set(await this.#members())
     if (!found || !living || living.size === 0) return undefined
     found.forEach((fields, i) => {
-      this.#sweep(keys[i] ?? '', Object.keys(fields).filter(member => !living.has(member)))
+      this.#sweep(
+        keys[i] ?? '',
+        Object.keys(fields).filter(member => !living.has(member)),
+      )
     })
     return found.map(fields => holdings(Object.entries(fields).filter(([member]) => living.has(member))))
   }
@@ -86,8 +89,7 @@ export class RedisLeases implements Leases {
   }
 
   async settled(): Promise<void> {
-    await this.#renewing
-    while (this.#flushing) await this.#flushing
+    while (this.#renewing || this.#flushing) await (this.#renewing ?? this.#flushing)
   }
 
   onNodes(listener: (change: NodeChange) => void): () => void {

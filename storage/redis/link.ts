@@ -1,7 +1,7 @@
 /** A connection that is replaced, without end, by a new one when it ends. Nothing outlives a connection unseen. */
 import type { Redis } from 'ioredis'
-import type { Trouble } from './trouble.ts'
 import { backoffMs } from './dial.ts'
+import type { Trouble } from './trouble.ts'
 
 export interface LinkEnds {
   /** The connection is ready. It counts as up when this resolves; a rejection ends it. */
@@ -66,6 +66,7 @@ export class Link {
 
   #again(): void {
     if (this.#closed) return
+    this.#trouble.say(new Error('The connection was closed.'))
     this.#timer = setTimeout(() => void this.open(), backoffMs(this.#attempt++))
     this.#timer.unref()
   }

@@ -4,7 +4,7 @@ import { dialOnce } from './dial.ts'
 import { frameOf } from './frame.ts'
 import { Link } from './link.ts'
 import { Places } from './places.ts'
-import { Trouble, type Told } from './trouble.ts'
+import { type Told, Trouble } from './trouble.ts'
 import type { Address } from './url.ts'
 
 /** Bytes and messages that are waiting or have no answer yet. */
@@ -48,7 +48,10 @@ export class Publisher {
   publish(channel: string, message: Uint8Array): void {
     const size = message.byteLength + OVERHEAD
     // Without a line there is nothing to wait for: what is sent on the next one would be told late, as if it were new.
-    if (!this.#redis || this.#bytes + size > MAX_BYTES || this.#messages >= MAX_MESSAGES) return this.#drop(1)
+    if (!this.#redis || this.#bytes + size > MAX_BYTES || this.#messages >= MAX_MESSAGES) {
+      this.#drop(1)
+      return
+    }
     this.#bytes += size
     this.#messages += 1
     this.#enqueue({ channel, frame: frameOf(this.#self, this.#line, message) })

@@ -34,16 +34,19 @@ export function parseAddress(text: string, password?: string): Address {
   const hosts = authority.split(',').map(item => hostPort(item, PORTS[kind]))
 
   if (kind === 'cluster') {
-    if (path.some(part => part !== '')) throw new Error('A Redis Cluster has no numbered databases: leave the path away.')
+    if (path.some(part => part !== ''))
+      throw new Error('A Redis Cluster has no numbered databases: leave the path away.')
     return { ...shared, kind, seeds: hosts }
   }
   if (kind === 'sentinel') {
     const [name = '', number, more] = path
-    if (name === '' || more !== undefined) throw new Error('After the Sentinels comes /name, the name of what they watch.')
+    if (name === '' || more !== undefined)
+      throw new Error('After the Sentinels comes /name, the name of what they watch.')
     return { ...shared, kind, sentinels: hosts, name: decoded(name), database: database(number) }
   }
   const [only, second] = hosts
-  if (!only || second) throw new Error('A Redis alone has one host: use redis+sentinel:// or redis+cluster:// for several.')
+  if (!only || second)
+    throw new Error('A Redis alone has one host: use redis+sentinel:// or redis+cluster:// for several.')
   if (path.length > 1) throw new Error('After the host of a Redis comes at most /database, a number.')
   return { ...shared, kind, ...only, database: database(path[0]) }
 }

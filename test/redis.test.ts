@@ -1,0 +1,292 @@
+/** Redis goes, comes back empty, is silent, and moves: nobody hangs, memory is bounded, and all is whole again by itself. */
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { type TestContext, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { Redis } from 'ioredis'
+import type { NodeChange } from '../core/ports.ts'
+import { frameOf } from '../storage/redis/frame.ts'
+import { openRedis } from '../storage/redis/open.ts'
+import type { Told } from '../storage/redis/trouble.ts'
+import { hear, text } from './contracts/cluster.ts'
+import { range } from './contracts/ground.ts'
+import { RedisServer, startCluster, until } from './support/redis.ts'
+import { absent } from './support/server.ts'
+
+const skip = await absent('redis-server')
+const LIFE_MS = 900
+
+type Opened = Awaited<ReturnType<typeof openRedis>>
+async function join(t: TestContext, url: string, node: string, lifeMs = LIFE_MS) {
+  const told: Told[] = []
+  const opened = await openRedis({ url, node, lifeMs, tell: what => told.push(what) })
+  t.after(() => opened[Symbol.asyncDispose]())
+  let missed = 0
+  opened.bus.onMissed(() => missed++)
+  return Object.assign(opened, { told, missed: () => missed })
+}
+const whole = (...all: Opened[]) =>
+  until(() => all.every(({ bus, leases }) => bus.healthy && leases.healthy), 'all nodes are whole again')
+const heldBy = async (at: Opened, key: string) => (await at.leases.get([key]))?.[0]?.map(({ node }) => node).sort()
+
+/** Ends connections of a name on the server, as a network would. */
+async function cut(server: RedisServer, name: string): Promise<void> {
+  const list = String(await server.ask('CLIENT', 'LIST'))
+  const ids = list
+    .split('\n')
+    .flatMap(line => (line.includes(` name=${name} `) ? (/^id=(\d+)/.exec(line)?.[1] ?? []) : []))
+  assert.ok(ids.length > 0, list)
+  for (const id of ids) await server.ask('CLIENT', 'KILL', 'ID', id)
+}
+
+test('a Redis that is killed and comes back empty has everything again', { skip }, async t => {
+  const server = await RedisServer.start(t)
+  const [a, b] = [await join(t, server.url, 'a'), await join(t, server.url, 'b')]
+  const [heard, release] = [hear(b.bus, 'x'), a.leases.hold('released while away', '')]
+  for (const n of range(1, 2_000)) a.leases.hold(`s:${n}`, 'v', n)
+  await Promise.all([a.cache.merge('s', { x: '1' }, 5), a.leases.settled(), b.bus.settled()])
+  const changes: NodeChange[] = []
+  b.leases.onNodes(change => changes.push(change))
+
+  await server.kill()
+  const from = performance.now()
+  assert.deepEqual(await Promise.all([b.leases.get(['s:1']), b.leases.nodes()]), [undefined, undefined])
+  assert.deepEqual(await a.cache.merge('s', { x: '2' }, 5), 'away')
+  assert.deepEqual(await a.cache.read('s'), undefined)
+  a.bus.publish('x', text('lost'))
+  release()
+  a.leases.hold('held while away', 'v')
+  await Promise.all([a.leases.settled(), b.bus.settled()])
+  assert.ok(performance.now() - from < 1_000, 'nothing waits for a Redis that refuses')
+  assert.equal(a.bus.dropped, 1)
+  assert.equal(a.bus.healthy || a.leases.healthy, false)
+
+  await server.start()
+  await whole(a, b)
+  await Promise.all([a.leases.settled(), b.bus.settled()])
+  assert.deepEqual(await heldBy(b, 'held while away'), ['a'])
+  assert.deepEqual(await heldBy(b, 'released while away'), [])
+  const all = await b.leases.get(range(1, 2_000).map(n => `s:${n}`))
+  assert.ok(all?.every((holdings, i) => holdings.length === 1 && holdings[0]?.rank === i + 1))
+  assert.equal(await a.cache.read('s'), undefined)
+  await until(() => b.missed() > 0, 'b is told')
+  a.bus.publish('x', text('heard'))
+  assert.deepEqual(await heard.until(1), ['heard'])
+  assert.deepEqual(
+    changes.flatMap(({ gone }) => gone),
+    [],
+    'a node that comes back in time was never gone',
+  )
+  assert.deepEqual([...new Set(a.told.map(({ state }) => state))], ['away', 'back'])
+})
+
+test('a Redis that was emptied has everything again within one renewal', { skip }, async t => {
+  const server = await RedisServer.start(t)
+  const [a, b] = [await join(t, server.url, 'a'), await join(t, server.url, 'b')]
+  a.leases.hold('s', 'v')
+  await a.leases.settled()
+  await server.ask('FLUSHALL')
+  const from = performance.now()
+  await until(async () => (await heldBy(b, 's'))?.length === 1, 'it is held again')
+  assert.ok(performance.now() - from < LIFE_MS, 'one renewal is a third of a life')
+})
+
+test('a silent Redis holds up nobody for longer than a second, and memory stays', { skip }, async t => {
+  const server = await RedisServer.start(t)
+  const [a, b] = [await join(t, server.url, 'a'), await join(t, server.url, 'b')]
+  const heard = hear(b.bus, 'x')
+  a.leases.hold('s', 'v')
+  await Promise.all([a.leases.settled(), b.bus.settled()])
+  server.pause()
+  for (const _ of [1, 2]) {
+    const from = performance.now()
+    await Promise.all([a.leases.get(['s']), a.leases.nodes(), a.cache.read('s'), a.cache.merge('s', { x: '1' }, 1)])
+    const tookMs = performance.now() - from
+    assert.ok(tookMs < 1_500, `${tookMs} ms`)
+  }
+  const before = process.memoryUsage().rss
+  const message = Buffer.alloc(1_000)
+  for (const _ of range(1, 200)) {
+    for (const _ of range(1, 1_000)) a.bus.publish('x', message)
+    await new Promise(resolve => setImmediate(resolve))
+  }
+  const grownMiB = (process.memoryUsage().rss - before) / 1024 ** 2
+  assert.ok(grownMiB < 100, `200 MB published into silence took ${grownMiB} MiB`)
+  assert.ok(a.bus.dropped > 190_000)
+  // Long enough for the line of the subscriber to be found dead.
+  await until(() => !a.bus.healthy && !b.bus.healthy, 'the lines are given up')
+  server.resume()
+  await whole(a, b)
+  await until(() => b.missed() > 0, 'b is told')
+  await b.leases.settled()
+  await until(async () => (await heldBy(b, 's'))?.length === 1, 'it is held again')
+  const count = heard.heard.length
+  a.bus.publish('x', text('heard'))
+  await until(() => heard.heard.at(-1) === 'heard', `a message after ${count} before`)
+})
+
+test('who listens is told once when its line was lost, and nobody who does not', { skip }, async t => {
+  const server = await RedisServer.start(t)
+  const [a, b] = [await join(t, server.url, 'a'), await join(t, server.url, 'b')]
+  const [heard, gone] = [hear(b.bus, 'x'), hear(a.bus, 'x')]
+  gone.end()
+  await Promise.all([a, b].map(({ bus }) => bus.settled()))
+  await cut(server, 'im-subscriber')
+  await until(() => b.missed() === 1, 'b is told')
+  await whole(a, b)
+  a.bus.publish('x', text('heard'))
+  await heard.until(1)
+  assert.deepEqual([a.missed(), b.missed(), a.bus.dropped], [0, 1, 0])
+})
+
+test('when a node could not send, the others are told as soon as it can', { skip }, async t => {
+  const server = await RedisServer.start(t)
+  const [a, b] = [await join(t, server.url, 'a'), await join(t, server.url, 'b')]
+  const heard = hear(b.bus, 'x')
+  await b.bus.settled()
+  await cut(server, 'im-publisher')
+  await until(() => !a.bus.healthy, 'a has lost its line')
+  await whole(a)
+  a.bus.publish('x', text(1))
+  await heard.until(1)
+  assert.equal(b.missed(), 0, 'nothing was lost')
+
+  await cut(server, 'im-publisher')
+  await until(() => !a.bus.healthy, 'a has lost its line')
+  a.bus.publish('x', text('lost'))
+  await until(() => b.missed() === 1, 'b is told')
+  a.bus.publish('x', text(2))
+  assert.deepEqual(await heard.until(2), ['1', '2'])
+  assert.deepEqual([a.missed(), b.missed(), a.bus.dropped], [0, 1, 1])
+})
+
+test('whoever subscribed while Redis was away is told when it is back', { skip }, async t => {
+  const server = await RedisServer.start(t)
+  await server.kill()
+  const [a, b] = [await join(t, server.url, 'a'), await join(t, server.url, 'b')]
+  const heard = hear(b.bus, 'x')
+  await b.bus.settled()
+  await server.start()
+  await whole(a, b)
+  await until(() => b.missed() === 1, 'b is told')
+  a.bus.publish('x', text('heard'))
+  await heard.until(1)
+  assert.deepEqual([a.missed(), b.missed()], [0, 1])
+})
+
+test('a message of a line that its publisher gave up does not come after newer ones', { skip }, async t => {
+  const server = await RedisServer.start(t)
+  const b = await join(t, server.url, 'b')
+  const heard = hear(b.bus, 'x')
+  await b.bus.settled()
+  const raw = new Redis({ port: server.port, host: '127.0.0.1' })
+  t.after(() => raw.disconnect())
+  const [one, two] = [Buffer.from('publish1'), Buffer.from('publish2')]
+  for (const frame of [
+    frameOf(one, 2, text('first')),
+    frameOf(one, 1, text('late')),
+    frameOf(two, 1, text('of another')),
+    Buffer.from('no frame'),
+    frameOf(one, 3, text('second')),
+  ])
+    await raw.publish('im:0:c:x', frame)
+  assert.deepEqual(await heard.until(3), ['first', 'of another', 'second'])
+})
+
+test('a subscriber that reads nothing is cut off, and told when it reads again', { skip }, async t => {
+  const server = await RedisServer.start(t)
+  const [a, b] = [await join(t, server.url, 'a'), await join(t, server.url, 'b')]
+  const heard = hear(b.bus, 'x')
+  await b.bus.settled()
+  const program = fileURLToPath(new URL('support/listener.js', import.meta.url))
+  const slow = spawn(process.execPath, [program, server.url, 'x'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.after(() => slow.kill('SIGKILL'))
+  await once(slow.stdout, 'data')
+  slow.kill('SIGSTOP')
+  const message = Buffer.alloc(50_000)
+  let most = 0
+  for (const n of range(1, 40)) {
+    for (const _ of range(1, 50)) a.bus.publish('x', message)
+    await heard.until(n * 50)
+    most = Math.max(most, await server.info('used_memory'))
+  }
+  const [said] = [once(slow.stdout, 'data')]
+  slow.kill('SIGCONT')
+  assert.match(String((await said)[0]), /missed/)
+  t.diagnostic(`100 MB past a reader that stands still: at most ${(most / 1e6).toFixed(0)} MB in Redis`)
+  assert.ok(most < 60e6, `${most} bytes`)
+  assert.deepEqual([a.bus.dropped, b.missed()], [0, 0])
+})
+
+test('a node that is killed holds nothing after its life, and the others are told', { skip }, async t => {
+  const server = await RedisServer.start(t)
+  const a = await join(t, server.url, 'a')
+  const changes: NodeChange[] = []
+  a.leases.onNodes(change => changes.push(change))
+  const program = fileURLToPath(new URL('support/listener.js', import.meta.url))
+  const child = spawn(process.execPath, [program, server.url, 'x', 'key'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.after(() => child.kill('SIGKILL'))
+  await once(child.stdout, 'data')
+  assert.deepEqual(await heldBy(a, 'key'), ['child'])
+  child.kill('SIGKILL')
+  await until(async () => (await heldBy(a, 'key'))?.length === 0, 'its key is held by nobody')
+  await until(() => changes.some(({ gone }) => gone.includes('child')), 'a is told')
+  assert.deepEqual(await a.leases.nodes(), ['a'])
+  assert.deepEqual(await server.ask('HLEN', 'im:h:key'), 0, 'what a dead node wrote is removed by who reads it')
+})
+
+test('behind Sentinels the new master is found when the old one dies', { skip }, async t => {
+  const master = await RedisServer.start(t)
+  const replica = await RedisServer.start(
+    t,
+    '--replicaof',
+    '127.0.0.1',
+    `${master.port}`,
+    '--repl-diskless-sync-delay',
+    '0',
+  )
+  const sentinel = await RedisServer.sentinel(t, master)
+  const url = `redis+sentinel://127.0.0.1:${sentinel.port}/main`
+  const [a, b] = [await join(t, url, 'a'), await join(t, url, 'b')]
+  const heard = hear(b.bus, 'x')
+  a.leases.hold('s', 'v')
+  await Promise.all([a.leases.settled(), b.bus.settled()])
+  assert.deepEqual(await heldBy(b, 's'), ['a'])
+  await until(
+    async () => String(await sentinel.ask('SENTINEL', 'replicas', 'main')).includes(`${replica.port}`),
+    'known',
+  )
+  await until(async () => /master_link_status:up/.test(String(await replica.ask('INFO'))), 'the replica has its copy')
+
+  await master.kill()
+  await until(async () => /role:master/.test(String(await replica.ask('INFO'))), 'the replica is the master')
+  await whole(a, b)
+  await until(async () => (await heldBy(b, 's'))?.length === 1, 'it is held')
+  await until(() => b.missed() > 0, 'b is told')
+  a.bus.publish('x', text('heard'))
+  assert.deepEqual(await heard.until(1), ['heard'])
+})
+
+test('a part of a Cluster that comes back empty has everything again, and the bus goes by another', {
+  skip,
+}, async t => {
+  const { servers, url } = await startCluster(t)
+  const [a, b] = [await join(t, url, 'a'), await join(t, url, 'b')]
+  const heard = hear(b.bus, 'x')
+  const keys = range(1, 300).map(n => `s:${n}`)
+  for (const key of keys) a.leases.hold(key, 'v')
+  await Promise.all([a.leases.settled(), b.bus.settled()])
+  const held = async () => (await b.leases.get(keys))?.filter(holdings => holdings.length === 1).length
+  assert.equal(await held(), 300)
+
+  for (const server of servers) {
+    await server.kill()
+    await until(() => a.bus.healthy && b.bus.healthy, 'the bus is whole without one of three')
+    const count = heard.heard.length
+    a.bus.publish('x', text('by another'))
+    await until(() => heard.heard.length > count, 'it is heard')
+    await server.start()
+    await until(async () => (await held()) === 300, 'all is held again')
+  }
+})
