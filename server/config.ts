@@ -61,6 +61,9 @@ export const Config = z.object({
   tlsKey: file.meta(about('IM_TLS_KEY', 'the path of a PEM file', 'Private key of the certificate, PEM.', { standard: 'none' })),
   bind: z.string().refine(text => isIP(text) !== 0 || /^[a-zA-Z0-9.-]{1,253}$/.test(text)).prefault('127.0.0.1').meta(about('IM_BIND', 'an address or host name', 'Address of all listeners; `0.0.0.0` or `::` for every interface.')),
   storage: z.enum(['level', 'memory', 'cassandra']).prefault('level').meta(about('IM_STORAGE', 'level, memory or cassandra', '`level`: on this disk. `memory`: for trying out, gone at the end. `cassandra`: reserved for clusters; this version refuses it.')),
+  node: z.string().regex(/^[\w.-]{1,64}$/).optional().meta(about('IM_NODE', 'a name of letters, digits, ., _ and -', 'Name of this server among those of its cluster, another for each.', { standard: 'the host name' })),
+  redisUrl: z.string().regex(/^rediss?(\+sentinel|\+cluster)?:\/\/./).optional().meta(about('IM_REDIS_URL', 'redis://[user:password@]host[:port][/database], redis+sentinel://[user:password@]host[:port],…/name[/database] or redis+cluster://[user:password@]host[:port],… (rediss… for TLS)', 'Redis that the servers of a cluster share: alone, behind Sentinels, or a Cluster. What it holds may be lost. Reserved: this version refuses it.', { standard: 'none', secret: true })),
+  redisPasswordFile: file.meta(about('IM_REDIS_PASSWORD_FILE', 'the path of a file', 'File with the password of Redis, in place of one in the URL.', { standard: 'none' })),
   fsync: onOff('on').meta(about('IM_FSYNC', 'on or off', '`off` acknowledges messages before the disk has them: a power cut or a crash of the machine loses acknowledged messages (a crash of the process alone does not). For tests only.')),
   diskLowWaterMiB: whole(0, 1_048_576, 256).meta(about('IM_DISK_LOW_WATER_MB', 'a whole number of MiB', 'Free disk space in MiB below which nothing more is accepted; 0 switches the check off.')),
   ownerPassword: z.string().min(8).max(256).optional().meta(about('IM_OWNER_PASSWORD', '8 to 256 characters', 'Password of the account `owner`, used only when the first start creates it.', { standard: 'made up at the first start and written to `owner-password` in the data directory', secret: true })),
@@ -139,6 +142,9 @@ function contradictions(config: Config): string[] {
     found.push('IM_TLS_CERT and IM_TLS_KEY are needed together: one of them is missing.')
   if (config.storage === 'cassandra')
     found.push('IM_STORAGE=cassandra is not in this version yet; use level, which needs no other service.')
+  if (config.redisUrl !== undefined) found.push('IM_REDIS_URL is not in this version yet; a server alone needs none.')
+  if (config.redisPasswordFile !== undefined && config.redisUrl === undefined)
+    found.push('IM_REDIS_PASSWORD_FILE is of no use without IM_REDIS_URL.')
   return found
 }
 

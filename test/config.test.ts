@@ -70,11 +70,14 @@ test('all problems are told at once', () => {
 
 test('a secret that does not fit is not repeated', () => {
   assert.deepEqual(problems({ IM_OWNER_PASSWORD: 'short' }), ['IM_OWNER_PASSWORD takes 8 to 256 characters.'])
+  assert.doesNotMatch(problems({ IM_REDIS_URL: 'http://im:hunter2@r' })[0] ?? 'hunter2', /hunter2/)
 })
 
 test('a certificate without its key, and the engine that is not there yet, are refused', () => {
   assert.match(problems({ IM_TLS_CERT: 'a.pem' })[0] ?? '', /IM_TLS_KEY/)
   assert.match(problems({ IM_STORAGE: 'cassandra' })[0] ?? '', /cassandra is not in this version yet/)
+  assert.match(problems({ IM_REDIS_URL: 'redis://r' })[0] ?? '', /not in this version yet/)
+  assert.match(problems({ IM_REDIS_PASSWORD_FILE: 'f' })[0] ?? '', /without IM_REDIS_URL/)
 })
 
 test('the table of settings has a row for every setting', () => {
@@ -85,5 +88,9 @@ test('the table of settings has a row for every setting', () => {
 
 /** Settings without a default are not in what is read from nothing. */
 function missing(): number {
-  return ['ownerPassword', 'tlsCertificate', 'tlsKey', 'metricsToken'].filter(name => !(name in readConfig({}))).length
+  const optional = [
+    ...['ownerPassword', 'tlsCertificate', 'tlsKey', 'metricsToken'],
+    ...['node', 'redisUrl', 'redisPasswordFile'],
+  ]
+  return optional.filter(name => !(name in readConfig({}))).length
 }
