@@ -16,7 +16,7 @@ done
 if [ ! -e .env ]; then
   (
     umask 077
-    printf 'SECRETS_DIR=./deploy/secrets\nIM_OWNER_PASSWORD=%s\nIM_METRICS_TOKEN=%s\n' "$(random)" "$(random)" > .env
+    printf 'COMPOSE_PROJECT_NAME=im\nSECRETS_DIR=./deploy/secrets\nIM_OWNER_PASSWORD=%s\nIM_METRICS_TOKEN=%s\n' "$(random)" "$(random)" > .env
   )
 fi
 echo 'deploy/secrets and .env are there. The password of the account owner is IM_OWNER_PASSWORD in .env.'

@@ -1,0 +1,293 @@
+/** What watches and what stands before the servers: Prometheus' files by promtool, and a real nginx. */
+import assert from 'node:assert/strict'
+import { type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { connectAsync } from 'mqtt'
+import { FAULTS } from '../protocol/faults.ts'
+import { ROOT } from '../server/documents.ts'
+import { Telemetry } from '../server/telemetry.ts'
+import { documents, filesBelow, NOTHING, type Tree, text } from './support/deploy.ts'
+import { absent, TestServer } from './support/server.ts'
+
+const WATCH = 'deploy/prometheus'
+const ALERTS = `${WATCH}/alerts.yml`
+
+function folder(t: TestContext): string {
+  const dir = mkdtempSync(join(tmpdir(), 'im-watch-'))
+  t.after(() => rmSync(dir, { recursive: true, force: true }))
+  return dir
+}
+const said = ({ stdout, stderr }: SpawnSyncReturns<string>) => `${stdout}${stderr}`
+
+// ---- Prometheus ----
+
+const promtool = await absent('promtool')
+const runPromtool = (...words: string[]) => spawnSync('promtool', words, { cwd: ROOT, encoding: 'utf8' })
+
+test('promtool takes the configuration and the rules', { skip: promtool }, t => {
+  const dir = folder(t)
+  const config = text(`${WATCH}/prometheus.yml`)
+    .replace('/etc/prometheus/alerts.yml', join(ROOT, ALERTS))
+    .replace('/tmp/metrics_token', join(dir, 'token'))
+  writeFileSync(join(dir, 'token'), 'a token')
+  writeFileSync(join(dir, 'prometheus.yml'), config)
+  const checked = runPromtool('check', 'config', join(dir, 'prometheus.yml'))
+  assert.equal(checked.status, 0, said(checked))
+  assert.match(said(checked), /\d+ rules found/)
+})
+
+test('each fault raises its alerts, no other, and clears them', { skip: promtool }, () => {
+  const tested = runPromtool('test', 'rules', `${WATCH}/alerts.test.yml`)
+  assert.equal(tested.status, 0, said(tested))
+})
+
+interface Alert {
+  alert: string
+  labels: { severity: string }
+  annotations: { summary: string; description: string }
+}
+const rules = Object.values(documents(text(ALERTS))[0]?.groups ?? NOTHING).flatMap(group =>
+  Object.values(group.rules ?? NOTHING),
+)
+const alerts = rules.filter(({ alert }) => alert !== undefined) as unknown as Alert[]
+
+test('every alert says what is and what to do, how much it matters, and is played', () => {
+  const plays = text(`${WATCH}/alerts.test.yml`)
+  for (const { alert, labels, annotations } of alerts) {
+    assert.match(alert, /^Im[A-Z]/)
+    assert.match(labels.severity, /^(critical|warning|info)$/, alert)
+    assert.ok(annotations.summary && annotations.description, alert)
+    assert.ok(plays.includes(`alertname="${alert}"`), `nothing raises ${alert} in alerts.test.yml`)
+  }
+  const told = text(`${WATCH}/README.md`).match(/\bIm[A-Z][A-Za-z]+/g) ?? []
+  assert.deepEqual(
+    told.filter(name => !alerts.some(({ alert }) => alert === name)),
+    [],
+  )
+})
+
+/** Names of the table in the README: what the servers do not tell yet. */
+const toBeBuilt = [...text(`${WATCH}/README.md`).matchAll(/^\| `(im_\w+)` \| (\w+) \|/gm)].map(
+  ([, name = '', type]) => ({
+    name,
+    type,
+  }),
+)
+
+/** As the servers tell them, with what a histogram is told as; those of the cluster by the source that names them. */
+async function known(): Promise<Set<string>> {
+  const { body } = await new Telemetry({ logLevel: 'silent' }).metrics()
+  const types = [...body.matchAll(/^# TYPE (\w+) (\w+)/gm)].map(([, name = '', type]) => ({ name, type }))
+  const named = filesBelow('server', /\.ts$/).flatMap(file => text(file).match(/(?<=')im_[a-z_]+(?=')/g) ?? [])
+  const parts = [...types, ...toBeBuilt].flatMap(({ name, type }) =>
+    type === 'histogram' ? [`${name}_bucket`, `${name}_sum`, `${name}_count`] : [name],
+  )
+  // Which of those that only a source names is a histogram cannot be told.
+  const any = named.flatMap(name => [name, `${name}_bucket`, `${name}_sum`, `${name}_count`])
+  return new Set(['up', ...parts, ...any])
+}
+const namesIn = (source: string) => [...new Set(source.match(/\b(im|process|nodejs)_[a-z0-9_]+\b/g) ?? [])]
+
+test('every metric that a rule, the dashboard or the autoscaler goes by is told, or is in the table of those to come', async () => {
+  const there = await known()
+  const dashboard = documents(text('deploy/grafana/dashboards/im.json'))[0] as Tree
+  const autoscaling = documents(text('deploy/kubernetes/autoscaling.yaml'))[0]?.spec?.metrics?.[0]?.pods?.metric?.name
+  const sources = {
+    rules: rules.map(({ expr }) => expr).join('\n'),
+    plays: text(`${WATCH}/alerts.test.yml`),
+    dashboard: JSON.stringify(dashboard),
+    autoscaler: String(autoscaling),
+  }
+  for (const [where, source] of Object.entries(sources)) {
+    assert.ok(namesIn(source).length > 0, where)
+    assert.deepEqual(
+      namesIn(source).filter(name => !there.has(name)),
+      [],
+      where,
+    )
+  }
+})
+
+test('the table of metrics to come holds none that is there, and none that nobody needs', () => {
+  const named = filesBelow('server', /\.ts$/).flatMap(file => text(file).match(/(?<=')im_[a-z_]+(?=')/g) ?? [])
+  const needed = text(ALERTS) + text('deploy/grafana/dashboards/im.json')
+  for (const { name } of toBeBuilt) {
+    assert.ok(!named.includes(name), `${name} exists now: take it out of the table`)
+    assert.ok(needed.includes(name), `${name} is in no rule and on no dashboard`)
+  }
+})
+
+test('faults that the rules and the dashboard name are faults of the catalogue', () => {
+  const source = text(ALERTS) + JSON.stringify(documents(text('deploy/grafana/dashboards/im.json')))
+  const named = [...source.matchAll(/fault!?=\\*"([\w-]+)\\*"/g)].map(([, code = '']) => code)
+  assert.ok(named.length > 4)
+  assert.deepEqual(
+    named.filter(code => code !== 'none' && !Object.hasOwn(FAULTS, code)),
+    [],
+  )
+})
+
+test('Grafana finds its source of data and its dashboard', () => {
+  const [source] = documents(text('deploy/grafana/provisioning/datasources/prometheus.yml'))
+  const uid = String(source?.datasources?.[0]?.uid)
+  const panels = JSON.parse(text('deploy/grafana/dashboards/im.json')).panels as { id: number; title: string }[]
+  assert.equal(new Set(panels.map(({ id }) => id)).size, panels.length)
+  for (const [, used] of text('deploy/grafana/dashboards/im.json').matchAll(/"uid": "(im-[\w-]+)"/g))
+    assert.equal(used, uid)
+  const [provider] = documents(text('deploy/grafana/provisioning/dashboards/im.yml'))
+  const path = String(provider?.providers?.[0]?.options?.path)
+  assert.ok(text('docker-compose.yml').includes(`./deploy/grafana/dashboards:${path}:ro`))
+})
+
+// ---- nginx ----
+
+const nginx = await absent('nginx')
+/** Debian has streams as a module; the image of nginx has them built in. */
+const MODULE = '/usr/lib/nginx/modules/ngx_stream_module.so'
+const globals = existsSync(MODULE) ? `load_module ${MODULE};` : ''
+const callNginx = (dir: string, directives = '') => [
+  '-p',
+  dir,
+  '-c',
+  join(dir, 'nginx.conf'),
+  '-g',
+  `${globals}${directives}`,
+]
+const checkNginx = (dir: string) => spawnSync('nginx', [...callNginx(dir), '-t'], { encoding: 'utf8' })
+
+/** Resolves when it listens; ends with the test. */
+async function startNginx(t: TestContext, dir: string): Promise<void> {
+  // Its pid is written when every port is open.
+  const listening = new Promise<void>(resolve => {
+    const watcher = watch(dir, (_, name) => {
+      if (name === 'nginx.pid') resolve()
+    })
+    t.after(() => watcher.close())
+  })
+  const child = spawn('nginx', callNginx(dir, ' daemon off;'), { stdio: 'ignore' })
+  const ended = once(child, 'exit')
+  t.after(async () => {
+    child.kill('SIGTERM')
+    await ended
+  })
+  await Promise.race([listening, ended.then(() => assert.fail(readFileSync(join(dir, 'error.log'), 'utf8')))])
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer())
+  const ports = await Promise.all(
+    servers.map(
+      server =>
+        new Promise<number>(resolve =>
+          server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port)),
+        ),
+    ),
+  )
+  await Promise.all(servers.map(server => new Promise(resolve => server.close(resolve))))
+  return ports
+}
+
+interface Before {
+  mqtt: number
+  http: number
+  mqtts: number
+  https: number
+}
+/** The shipped files with the addresses of this test, in a folder; `upstream` stands for im1 and im2, im3 does not run. */
+function shipped(dir: string, listens: Before, upstream: { mqtt: number; http: number }, closed: number): void {
+  const settle = (conf: string) =>
+    conf
+      .replace(/im[12]:1883/g, `127.0.0.1:${upstream.mqtt}`)
+      .replace(/im[12]:8080/g, `127.0.0.1:${upstream.http}`)
+      .replace(/im3:\d+/g, `127.0.0.1:${closed}`)
+      .replace(/listen (\d+)/g, (_, port: string) => {
+        const at = { 1883: listens.mqtt, 8080: listens.http, 8883: listens.mqtts, 8443: listens.https }[port]
+        return `listen 127.0.0.1:${at}`
+      })
+      .replaceAll('/tmp/', `${dir}/`)
+      .replaceAll('/dev/stderr', `${dir}/error.log`)
+      .replaceAll('/run/secrets/', `${dir}/`)
+      .replaceAll('/etc/nginx/tls/', `${dir}/tls/`)
+      .replace('worker_processes auto', 'worker_processes 1')
+      .replace('worker_connections 65536', 'worker_connections 256')
+      .replace(/worker_rlimit_nofile \d+;/, '')
+  writeFileSync(join(dir, 'nginx.conf'), settle(text('deploy/nginx/nginx.conf')))
+  mkdirSync(join(dir, 'tls'))
+  for (const name of existsSync(join(dir, 'tls_key')) ? ['stream.conf', 'http.conf'] : [])
+    writeFileSync(join(dir, 'tls', name), settle(text(`deploy/nginx/tls/${name}`)))
+}
+function certify(dir: string): void {
+  const made = spawnSync('openssl', [
+    'req',
+    '-x509',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:prime256v1',
+    '-nodes',
+    '-days',
+    '2',
+    '-subj',
+    '/CN=localhost',
+    '-keyout',
+    join(dir, 'tls_key'),
+    '-out',
+    join(dir, 'tls_certificate'),
+  ])
+  assert.equal(made.status, 0, String(made.stderr))
+}
+
+for (const tls of [false, true])
+  test(`nginx takes its file ${tls ? 'with' : 'without'} TLS`, { skip: nginx }, async t => {
+    const dir = folder(t)
+    if (tls) certify(dir)
+    const [mqtt = 0, http = 0, mqtts = 0, https = 0, closed = 0] = await freePorts(5)
+    shipped(dir, { mqtt, http, mqtts, https }, { mqtt: closed, http: closed }, closed)
+    const checked = checkNginx(dir)
+    assert.equal(checked.status, 0, checked.stderr)
+    assert.doesNotMatch(checked.stderr, /\[(warn|emerg)\]/)
+  })
+
+test('through nginx a client speaks MQTT, WebSocket and REST, and does not reach the metrics', {
+  skip: nginx,
+  timeout: 60_000,
+}, async t => {
+  const server = await TestServer.start(t, {
+    IM_PROXY_PROTOCOL: 'on',
+    IM_TRUSTED_PROXIES: '127.0.0.1',
+    IM_METRICS_TOKEN: 'a long token',
+  })
+  const { key } = await server.register('alice')
+  const dir = folder(t)
+  certify(dir)
+  const [mqtt = 0, http = 0, mqtts = 0, https = 0, closed = 0] = await freePorts(5)
+  shipped(dir, { mqtt, http, mqtts, https }, server.ports, closed)
+  await startNginx(t, dir)
+
+  for (const url of [
+    `mqtt://127.0.0.1:${mqtt}`,
+    `ws://127.0.0.1:${http}/mqtt`,
+    `mqtts://127.0.0.1:${mqtts}`,
+    `wss://127.0.0.1:${https}/mqtt`,
+  ]) {
+    const client = await connectAsync(url, {
+      protocolVersion: 5,
+      username: 'alice',
+      password: key,
+      rejectUnauthorized: false,
+      reconnectPeriod: 0,
+    })
+    await client.publishAsync('im/u/alice/send', `by ${url}`, { qos: 1 })
+    await client.endAsync()
+  }
+  const status = async (path: string) =>
+    (await fetch(`http://127.0.0.1:${http}${path}`, { headers: { authorization: 'Bearer a long token' } })).status
+  assert.equal(await status('/readyz'), 200)
+  assert.equal(await status('/nginx'), 200)
+  assert.equal(await status('/metrics'), 404)
+})
