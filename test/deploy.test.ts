@@ -27,7 +27,6 @@ const KUBERNETES = 'deploy/kubernetes'
 
 /** Settings of the cluster that the server does not have yet. */
 const NOT_YET = [
-  'IM_NODE',
   'IM_CASSANDRA_HOSTS',
   'IM_CASSANDRA_DATACENTER',
   'IM_CASSANDRA_KEYSPACE',
@@ -35,8 +34,6 @@ const NOT_YET = [
   'IM_CASSANDRA_CONSISTENCY',
   'IM_CASSANDRA_USER',
   'IM_CASSANDRA_PASSWORD_FILE',
-  'IM_REDIS_URL',
-  'IM_REDIS_PASSWORD_FILE',
 ]
 const SETTINGS = Object.values(Config.shape).map(row => (row.meta() as { env: string }).env)
 
