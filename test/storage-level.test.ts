@@ -256,3 +256,40 @@ test('what is on disk and not known to be durable is read by nobody', async t =>
   assert.deepEqual(told, [2, 3])
   assert.deepEqual(await seen(), { read: [1, 2, 3], tail: 3, second: 2 })
 })
+
+test('an end that was read before a write failed is not the end when the write turns out to be there', async t => {
+  const directory = await place(t)
+  const before = await opened(t, directory)
+  await before.storage.log.append(OPS, says('1'))
+  await before.storage[Symbol.asyncDispose]()
+  const { level, storage, clock } = await opened(t, directory)
+  const { log } = storage
+  const control = saboteur(level)
+  // The first read is answered late.
+  let goOn: () => void = () => {}
+  const held = new Promise<void>(resolve => {
+    goOn = resolve
+  })
+  const getMany = level.getMany.bind(level) as (keys: string[]) => Promise<Buffer[]>
+  let reads = 0
+  Object.assign(level, {
+    async getMany(keys: string[]) {
+      const found = await getMany(keys)
+      if (reads++ === 0) await held
+      return found
+    },
+  })
+  const asked = log.tails([OPS])
+  control.mode = 'writes and fails'
+  await assert.rejects(log.append(OPS, says('2', 'c-2')), fault('log-unavailable'))
+  goOn()
+  await asked
+  control.mode = 'works'
+  clock.time += 10_000
+  assert.deepEqual((await log.append(OPS, says('2', 'c-2'))).repeated, true)
+  assert.equal((await log.append(OPS, says('3'))).seq, 3)
+  assert.deepEqual(
+    (await log.read(OPS, { limit: 10 })).map(({ entry }) => entry.text),
+    ['1', '2', '3'],
+  )
+})

@@ -69,14 +69,18 @@ export class Committer {
   /** The engine is to be opened anew before the next write. */
   #stale = false
   #reopenedAt = Number.NEGATIVE_INFINITY
+  #generation = 0
 
   constructor(needs: Needs) {
     this.#needs = needs
   }
 
-  /** Counts the batches written; what was read from disk meanwhile may be older than what is in memory. */
+  /**
+   * Moves with every batch that is written, fails, or turns out at the opening anew to be there after all: what was read
+   * from disk meanwhile may be older than what is there.
+   */
   get generation(): number {
-    return this.#needs.chain.number
+    return this.#generation
   }
 
   /** Resolves when writes succeed; after one that failed, by trying another. @throws Fault `log-unavailable` */
@@ -183,6 +187,7 @@ export class Committer {
     rows.keep()
     await engine.write(rows.writes() as Iterable<Write>, fsync && durable)
     chain.written()
+    this.#generation++
     this.#failing = false
     for (const participant of this.participants) participant.afterWrite()
     const tookMs = clock.now() - startedAt
@@ -194,6 +199,7 @@ export class Committer {
   #fail(batch: Transaction[], cause: unknown): void {
     this.#failing = true
     this.#stale = true
+    this.#generation++
     const fault = unavailable(cause)
     this.#guarded(() => this.#needs.observer.writeFailed?.(cause))
     for (const participant of this.participants) participant.failed()
@@ -207,6 +213,7 @@ export class Committer {
     this.#reopenedAt = now
     await this.#needs.engine.reopen()
     await this.#needs.chain.open(this.#needs.engine)
+    this.#generation++
     for (const participant of this.participants) await participant.recovered()
     this.#stale = false
     this.#reopenedAt = Number.NEGATIVE_INFINITY

@@ -176,6 +176,9 @@ export class LevelLog implements MessageLog, Appending, Participant {
     this.#blocks.clear()
   }
   async recovered(): Promise<void> {
+    // What was read since the write failed may be what was there without it.
+    this.#needs.hot.clear()
+    this.#blocks.clear()
     for (const [conversation, told] of this.#ends.allUntold()) {
       const key = tailKey(conversation)
       const { seq: end } = readTail(key, await this.#needs.engine.get(key))
