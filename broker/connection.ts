@@ -56,6 +56,7 @@ export class Connection implements Outlet {
   #second = 0
   #published = 0
   #ended = false
+  #deaf = false
 
   constructor(needs: Needs) {
     this.#needs = needs
@@ -128,6 +129,9 @@ export class Connection implements Outlet {
   }
 
   publish(packet: PublishPacket, done: () => void): void {
+    // The next connection has looked what is in the log: what is read behind this one's end is left to be sent again, in order.
+    this.#deaf ||= this.closing !== undefined && packet.qos > 0
+    if (this.#deaf) return
     this.#slowDown()
     const publish = inbound(packet)
     this.ingress.publish(publish, fault => {
