@@ -5,7 +5,7 @@ import { topic } from '../protocol/topics.ts'
 import type { Filters } from './filters.ts'
 import { isDevice } from './filters.ts'
 import type { Pump } from './pump.ts'
-import type { SessionId } from './sessions.ts'
+import type { SessionId } from './session-rows.ts'
 
 /** A result larger than this is refused: the caller asks for a smaller page. */
 const MAX_REPLY_BYTES = 1024 * 1024

@@ -17,7 +17,7 @@ import { tellWill } from './wills.ts'
 
 export type { BrokerGauges, BrokerObserver } from './observer.ts'
 export { readProxyHeader } from './proxy.ts'
-export { SESSIONS } from './sessions.ts'
+export { SESSIONS } from './session-rows.ts'
 export type BrokerOptions = EntranceOptions
 export interface BrokerNeeds extends Omit<EntranceNeeds, 'table' | 'delivery' | 'store' | 'closed' | 'stopping'> {
   retained: RetainedValues
@@ -100,7 +100,11 @@ class MqttBroker implements Broker {
     this.#closing = true
     this.#upkeep.stop()
     const all = [...this.connections.all()]
-    for (const connection of all) connection.end('shutting-down')
+    for (const connection of all) {
+      connection.end('shutting-down')
+      // What an earlier end could not write is tried now.
+      void connection.session.unwritten()
+    }
     await Promise.allSettled(all.map(connection => this.#closed(connection)))
     this.#delivery.close()
     await new Promise<void>(resolve => this.#aedes.close(resolve))

@@ -14,7 +14,8 @@ import type { BrokerObserver } from './observer.ts'
 import { Origins } from './origins.ts'
 import { breaksRule } from './rules.ts'
 import { Session } from './session.ts'
-import { type Opened, type SessionId, type SessionStore, type StoredWill, sessionKey } from './sessions.ts'
+import { type SessionId, type StoredWill, sessionKey } from './session-rows.ts'
+import type { Opened, SessionStore } from './sessions.ts'
 import { tellLeftWill } from './wills.ts'
 
 export interface EntranceOptions extends ConnectionLimits {
@@ -132,7 +133,7 @@ export class Entrance {
       observer: this.#needs.observer,
     })
     connection.session = this.#session(connection, opened, packet)
-    connection.origins = new Origins(records, connection.session.key, opened.resumed)
+    connection.origins = new Origins(records, connection.session.key, opened.row.epoch, opened.resumed)
     connection.ingress = new Ingress({
       caller,
       session: connection.session,

@@ -4,9 +4,9 @@
  * 1,000, until PUBREL [MQTT-4.3.3-2]. Rows are written with the append that they are about.
  */
 import { createHash } from 'node:crypto'
-import { type Change, put, type Records, remove, type ScanRange } from '../core/ports.ts'
+import { type Change, putRanked, type Records, removeRanked, type ScanRange } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
-import { ORIGINS } from './sessions.ts'
+import { ORIGINS, rankOf } from './session-rows.ts'
 
 interface OriginRow {
   /** Packet id. */
@@ -37,12 +37,16 @@ export class Origins {
   /** Of those, what this session has not released: also without DUP it is the same publish [MQTT-4.3.3-2]. */
   readonly #unreleased = new Set<number>()
   readonly #resumed: boolean
-  #order = 0
+  /** Of the newest. What is put next is above it, also above what was removed. */
+  #order: number
+  /** Of the newest of QoS 1; the next one takes the place of the oldest. */
+  #slot = 0
   #loaded: Promise<void> | undefined
 
   /** `resumed`: what is left is of the same session, not of one before a clean start. */
-  constructor(records: Records, sessionKey: string, resumed: boolean) {
+  constructor(records: Records, sessionKey: string, epoch: number, resumed: boolean) {
     this.#records = records
+    this.#order = rankOf(epoch, 0)
     this.#resumed = resumed
     this.#key = sessionKey
   }
@@ -69,11 +73,14 @@ export class Origins {
     const rows = [...first.filter(({ key }) => !key.startsWith('q')), ...qos2]
     const found = rows.map(({ key, row }) => ({ key, ...(row as OriginRow) })).sort((a, b) => a.o - b.o)
     for (const { key, p, h, o } of found) {
-      this.#order = o
+      this.#order = Math.max(this.#order, o)
       if (key.startsWith('q')) {
         this.#qos2.set(p, h)
         if (this.#resumed) this.#unreleased.add(p)
-      } else this.#take(Number(key), p, h)
+        continue
+      }
+      this.#slot = Number(key)
+      this.#take(this.#slot, p, h)
     }
   }
 
@@ -93,13 +100,13 @@ export class Origins {
       if (this.#qos2.size >= MAX_QOS2 && !this.#qos2.has(packetId)) throw new Fault('too-many-requests')
       this.#qos2.set(packetId, hash)
       this.#unreleased.add(packetId)
-      return [put(ORIGINS, this.#key, `q${packetId}`, row)]
+      return [putRanked(ORIGINS, this.#key, `q${packetId}`, row, row.o)]
     }
     if (dup && this.#known.get(packetId)?.hash === hash) return 'repeated'
     this.#known.delete(packetId)
-    const slot = row.o % KEPT
-    this.#take(slot, packetId, hash)
-    return [put(ORIGINS, this.#key, String(slot), row)]
+    this.#slot = (this.#slot + 1) % KEPT
+    this.#take(this.#slot, packetId, hash)
+    return [putRanked(ORIGINS, this.#key, String(this.#slot), row, row.o)]
   }
 
   /** The publish was refused or its outcome is unknown: it is not here. */
@@ -111,7 +118,7 @@ export class Origins {
   /** PUBREL: the packet id may be used for something new. Durable when it resolves. */
   async release(packetId: number): Promise<void> {
     if (!this.#drop(packetId)) return
-    await this.#records.write([remove(ORIGINS, this.#key, `q${packetId}`)])
+    await this.#records.write([removeRanked(ORIGINS, this.#key, `q${packetId}`, this.#order)])
   }
 
   #drop(packetId: number): boolean {
@@ -126,7 +133,7 @@ export class Origins {
     const used = [...this.#slots.keys()].filter(slot => this.#slots[slot] !== undefined)
     if (used.length > 0)
       await this.#records.write(
-        used.map(slot => remove(ORIGINS, this.#key, String(slot))),
+        used.map(slot => removeRanked(ORIGINS, this.#key, String(slot), this.#order)),
         { durable: false },
       )
     this.#known.clear()

@@ -1,19 +1,19 @@
 /** The record of a connected session: what of it is written, and when. One write at a time, each on top of the one before. */
-import { type Change, put, type Scheduler } from '../core/ports.ts'
-import type { EpochMs } from '../protocol/ids.ts'
+import { type Change, putRanked, removeRanked, type Scheduler } from '../core/ports.ts'
+import type { ConversationId, EpochMs } from '../protocol/ids.ts'
 import type { Cursor } from './cursor.ts'
 import type { StoredFilter } from './filters.ts'
 import {
   CURSORS,
-  type Opened,
   ORIGINS_KEPT_SECONDS,
+  rankOf,
   type SessionId,
   type SessionRow,
-  type SessionStore,
   type StoredFlight,
   sessionKey,
   WILL_KEPT_MS,
-} from './sessions.ts'
+} from './session-rows.ts'
+import type { Opened, SessionStore } from './sessions.ts'
 
 interface Needs {
   store: SessionStore
@@ -39,6 +39,8 @@ export interface Ending {
 const FLUSH_MS = 200
 /** Pauses between tries to write what a connection leaves; the last one again and again. */
 const RETRY_MS = [50, 200, 1_000, 5_000]
+/** Tries when the server ends, with the first pauses between them: storage may have come back just now. */
+const LAST_TRIES = 4
 
 export class SessionRecord {
   readonly #needs: Needs
@@ -49,6 +51,8 @@ export class SessionRecord {
   #cancelFlush: (() => void) | undefined
   #writes: Promise<void> = Promise.resolve()
   #lost = false
+  /** Counts what was ranked. */
+  #ranked = 0
   #closed = false
   /** A write has failed, and may be there all the same. */
   #unsure = false
@@ -87,10 +91,10 @@ export class SessionRecord {
   }
 
   /** Filters and cursors; durable when it resolves. What comes behind the end of the connection changes nothing. */
-  async save(filters: StoredFilter[], more: Change[] = []): Promise<void> {
+  async save(filters: StoredFilter[], gone: readonly ConversationId[] = []): Promise<void> {
     if (!this.kept || this.#closed) return
     this.#row = { ...this.#row, filters }
-    await this.#write(this.#row, more)
+    await this.#write(this.#row, gone)
   }
 
   /** What the next connection needs; or nothing stays of a session that ends with this one. */
@@ -128,11 +132,12 @@ export class SessionRecord {
   /** Tried until storage takes it or the session has a newer owner: otherwise the next connection repeats what this one had. */
   async #surely(write: () => Promise<void>): Promise<void> {
     const { scheduler, failed, stopping } = this.#needs
-    for (let failures = 0; ; failures++) {
+    for (let failures = 0, last = 0; ; failures++) {
       try {
         return await write()
       } catch (thrown) {
-        if (this.#lost || stopping()) throw thrown
+        if (stopping() && ++last === 1) failures = 0
+        if (this.#lost || last >= LAST_TRIES) throw thrown
         failed('close', thrown)
         for (const tell of this.#fails.splice(0)) tell()
         const delay = RETRY_MS[Math.min(failures, RETRY_MS.length - 1)] as number
@@ -149,21 +154,29 @@ export class SessionRecord {
   }
 
   /** Cursors that moved, and the head if it is given. What a write that failed left is written by the next. */
-  #write(head?: SessionRow, more: Change[] = []): Promise<void> {
+  #write(head?: SessionRow, gone: readonly ConversationId[] = []): Promise<void> {
     return this.#inTurn(async () => {
       const moved = this.#moved
       this.#moved = new Set()
       const { store } = this.#needs
-      const { epoch } = this.#row
-      const cursors = [...moved].map(cursor => put(CURSORS, this.#key, cursor.conversation, cursor.stored(epoch)))
+      const cursors = [...moved].map(cursor => this.#put(cursor))
+      const removed = gone.map(conversation => removeRanked(CURSORS, this.#key, conversation, this.#nextRank()))
       try {
-        if (head) await store.save(head, this.#version++, [...cursors, ...more])
+        if (head) await store.save(head, this.#version++, [...cursors, ...removed])
         else await store.flush(this.#id, this.#version, cursors)
       } catch (thrown) {
         for (const cursor of moved) this.#moved.add(cursor)
         throw thrown
       }
     })
+  }
+
+  #put(cursor: Cursor): Change {
+    const { epoch } = this.#row
+    return putRanked(CURSORS, this.#key, cursor.conversation, cursor.stored(epoch), this.#nextRank())
+  }
+  #nextRank(): number {
+    return rankOf(this.#row.epoch, ++this.#ranked)
   }
 
   #inTurn(write: () => Promise<void>): Promise<void> {

@@ -2,7 +2,7 @@
  * A session while it is connected here: its filters, its cursors and its pump.
  * Whatever changes which conversations it follows goes through here, one change after the other.
  */
-import { type DeliveryMarks, keyOf, type Membership, type Memberships, type MessageLog, remove } from '../core/ports.ts'
+import { type DeliveryMarks, keyOf, type Membership, type Memberships, type MessageLog } from '../core/ports.ts'
 import type { ConversationId, Seq } from '../protocol/ids.ts'
 import { Cursor, type StoredCursor } from './cursor.ts'
 import type { Delivery } from './delivery.ts'
@@ -10,7 +10,8 @@ import { type Filter, Filters } from './filters.ts'
 import { Pump, type PumpNeeds } from './pump.ts'
 import { type Ending, SessionRecord } from './record.ts'
 import type { Resend } from './sender.ts'
-import { CURSORS, type Opened, type SessionId, type SessionStore, type StoredFlight, sessionKey } from './sessions.ts'
+import { type SessionId, type StoredFlight, sessionKey } from './session-rows.ts'
+import type { Opened, SessionStore } from './sessions.ts'
 
 export interface SessionNeeds extends Omit<PumpNeeds, 'moved' | 'log'> {
   log: Pick<MessageLog, 'read' | 'get' | 'tails'>
@@ -72,7 +73,7 @@ export class Session {
   /** Takes up where the session was; what was in flight goes out first. */
   async resume(): Promise<void> {
     this.#needs.delivery.add(this)
-    const rows = this.filters.size > 0 ? this.#needs.store.cursors(this.key) : undefined
+    const rows = this.filters.size > 0 ? this.#needs.store.cursors(this.row) : undefined
     if (!this.#record.kept) this.#rows = rows
     if (rows) await this.#cover(await rows)
     const flights = this.#record.row.inFlight.filter(([, conversation]) => this.#cursors.has(conversation))
@@ -98,7 +99,7 @@ export class Session {
   /** Takes filters back. Whether each was there. */
   async unsubscribe(filters: readonly string[]): Promise<boolean[]> {
     // Conversations that the member has left have rows, too.
-    const rows = await (this.#record.kept ? this.#needs.store.cursors(this.key) : this.#rows)
+    const rows = await (this.#record.kept ? this.#needs.store.cursors(this.row) : this.#rows)
     if (this.#closed) return []
     const held = filters.map(filter => this.filters.delete(filter))
     this.#reroute()
@@ -110,8 +111,7 @@ export class Session {
       this.#left.delete(conversation)
       rows?.delete(conversation)
     }
-    const removed = gone.map(conversation => remove(CURSORS, this.key, conversation))
-    await this.#record.save(this.filters.stored(), removed)
+    await this.#record.save(this.filters.stored(), gone)
     return held
   }
 
@@ -123,7 +123,7 @@ export class Session {
     const before = this.#left.get(conversation)
     const row = () =>
       this.#record.kept
-        ? this.#needs.store.cursor(this.key, conversation)
+        ? this.#needs.store.cursor(this.row, conversation)
         : this.#rows?.then(rows => rows.get(conversation))
     const stored = before?.stored(0) ?? row()
     Promise.resolve(stored).then(

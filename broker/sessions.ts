@@ -9,69 +9,26 @@ import {
   type Found,
   put,
   type Records,
-  type RowKey,
   remove,
+  removeRanked,
   type Scheduler,
   type Table,
-  table,
 } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
-import type { AppId, ConversationId, EpochMs, Member } from '../protocol/ids.ts'
+import type { ConversationId, EpochMs } from '../protocol/ids.ts'
 import type { StoredCursor } from './cursor.ts'
-import type { StoredFilter } from './filters.ts'
-
-export interface SessionId {
-  app: AppId
-  member: Member
-  clientId: string
-}
-export const sessionKey = ({ app, member, clientId }: SessionId) => `${app}/${member}/${clientId}`
-
-export interface StoredWill {
-  /** Its clientMessageId where it names none: told twice around a crash it is one message, and no other will is taken for it. */
-  id: string
-  topic: string
-  /** Base64. */
-  payload: string
-  qos: 0 | 1 | 2
-  delayMs: number
-}
-
-/** Packet id, conversation, first and last seq. */
-export type StoredFlight = [packetId: number, conversation: ConversationId, from: number, seq: number]
-
-export interface SessionRow {
-  v: 1
-  app: AppId
-  member: Member
-  clientId: string
-  /** Grows with every CONNECT, also from one session to the next of the same name; of several owners the newest is the right one. */
-  epoch: number
-  filters: StoredFilter[]
-  inFlight: StoredFlight[]
-  /** Life after the connection, in seconds; 0 ends with it, 0xffffffff never ends (MQTT 5, 3.1.2.11.2). */
-  expirySeconds: number
-  /** Set while disconnected. */
-  expiresAt?: EpochMs
-  /** Told when the connection ends without DISCONNECT; set until then. */
-  will?: StoredWill
-  /** When a will that waits for its delay is told. */
-  willAt?: EpochMs
-  grant: string
-}
-
-const NEVER = 0xffff_ffff
-const sortable = (at: number) => String(Math.min(at, Number.MAX_SAFE_INTEGER)).padStart(16, '0')
-
-/** Ends: sessions that are disconnected by when they expire. Connected: all others. Wills: those that wait for their delay. */
-export const SESSIONS = table<SessionRow>('sessions', {
-  ends: row => (row.expiresAt === undefined ? undefined : { partition: 'ends', sort: sortable(row.expiresAt) }),
-  connected: row => (row.expiresAt === undefined ? { partition: 'connected', sort: '' } : undefined),
-  wills: row => (row.willAt === undefined ? undefined : { partition: 'wills', sort: sortable(row.willAt) }),
-})
-export const CURSORS = table<StoredCursor>('cursors')
-/** What a session published and may publish again; see origins.ts. */
-export const ORIGINS = table<object>('origins')
+import {
+  CURSORS,
+  NEVER,
+  ORIGINS,
+  ORIGINS_KEPT_SECONDS,
+  SESSIONS,
+  type SessionId,
+  type SessionRow,
+  type StoredWill,
+  sessionKey,
+  WILL_KEPT_MS,
+} from './session-rows.ts'
 
 export interface Opened {
   row: SessionRow
@@ -81,10 +38,8 @@ export interface Opened {
 }
 
 const PAGE = 500
-/** What a session that ended with its connection published is known so much longer, for a client that sends it again. */
-export const ORIGINS_KEPT_SECONDS = 86_400
-/** A session that only waits for its will to be told lives that much longer. */
-export const WILL_KEPT_MS = 60_000
+/** Where the clock stands behind the epoch before, the next one is so much later: room for all that was ranked in it. */
+const NEXT_EPOCH_MS = 1_000
 
 export class SessionStore {
   readonly #records: Records
@@ -113,10 +68,12 @@ export class SessionStore {
         await ends(found.row)
         await this.#purge(CURSORS, sessionKey(id))
       }
+      const epoch = Math.max((found?.row.epoch ?? 0) + NEXT_EPOCH_MS, this.#scheduler.now())
       const row: SessionRow = {
         v: 1,
         ...id,
-        epoch: Math.max((found?.row.epoch ?? 0) + 1, this.#scheduler.now()),
+        epoch,
+        since: resumed ? (found.row.since ?? 0) : epoch,
         filters: resumed ? found.row.filters : [],
         inFlight: resumed ? found.row.inFlight : [],
         expirySeconds: wish.expirySeconds,
@@ -154,23 +111,25 @@ export class SessionStore {
   /** The session is over: nothing of it stays, and no power cut leaves its positions to a later one of the name. */
   async end(id: SessionId, version: number): Promise<void> {
     const rows = await this.#records.scan(CURSORS, sessionKey(id), { limit: PAGE })
-    const gone = rows.map(({ partition, key }) => remove(CURSORS, partition, key))
+    const gone = rows.map(({ partition, key, version }) => removeRanked(CURSORS, partition, key, version))
     await this.#records.write([remove(SESSIONS, partitionOf(id), id.clientId, version), ...gone])
     if (rows.length === PAGE) await this.#purge(CURSORS, sessionKey(id))
     await this.#purge(ORIGINS, sessionKey(id))
   }
 
-  async cursor(key: string, conversation: ConversationId): Promise<StoredCursor | undefined> {
-    return (await this.#records.get(CURSORS, key, conversation))?.row
+  async cursor(of: SessionRow, conversation: ConversationId): Promise<StoredCursor | undefined> {
+    const row = (await this.#records.get(CURSORS, sessionKey(of), conversation))?.row
+    return row && isOf(of, row) ? row : undefined
   }
 
   /** All cursors of a session. */
-  async cursors(key: string): Promise<Map<string, StoredCursor>> {
+  async cursors(of: SessionRow): Promise<Map<string, StoredCursor>> {
+    const key = sessionKey(of)
     const all = new Map<string, StoredCursor>()
     let after: string | undefined
     do {
       const page = await this.#records.scan(CURSORS, key, { limit: PAGE, ...(after !== undefined && { after }) })
-      for (const { key: conversation, row } of page) all.set(conversation, row)
+      for (const { key: conversation, row } of page) if (isOf(of, row)) all.set(conversation, row)
       after = page.length === PAGE ? page.at(-1)?.cursor : undefined
     } while (after !== undefined)
     return all
@@ -185,10 +144,10 @@ export class SessionStore {
   async recover(graceMs: number): Promise<void> {
     for (;;) {
       const page = await this.#records.scan(SESSIONS, 'connected', { index: 'connected', limit: PAGE })
-      const changes = page.map(({ row, version }) =>
-        put(SESSIONS, partitionOf(row), row.clientId, this.#ended(row, graceMs), version),
+      const ended = page.map(({ row, version }) =>
+        this.save(this.#ended(row, graceMs), version, []).catch(ignoreConflict),
       )
-      if (changes.length > 0) await this.#records.write(changes)
+      await Promise.all(ended)
       if (page.length < PAGE) return
     }
   }
@@ -231,13 +190,16 @@ export class SessionStore {
 
   async #purge<Row>(rows: Table<Row>, key: string): Promise<void> {
     for (let more = true; more; ) {
-      const page: RowKey[] = await this.#records.scan(rows, key, { limit: PAGE })
-      const gone = page.map(row => remove(rows, row.partition, row.key))
+      const page = await this.#records.scan(rows, key, { limit: PAGE })
+      const gone = page.map(row => removeRanked(rows, row.partition, row.key, row.version))
       if (gone.length > 0) await this.#records.write(gone, { durable: false })
       more = gone.length === PAGE
     }
   }
 }
+
+/** What an owner of an earlier session of the name wrote late is not this one's. */
+const isOf = ({ since = 0 }: SessionRow, { e }: StoredCursor) => e >= since
 
 const partitionOf = ({ app, member }: Pick<SessionId, 'app' | 'member'>) => `${app}/${member}`
 

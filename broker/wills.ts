@@ -5,7 +5,7 @@ import { Fault } from '../protocol/faults.ts'
 import type { DeviceId, UserId } from '../protocol/ids.ts'
 import { isDevice } from './filters.ts'
 import { requestOf } from './requests.ts'
-import type { SessionRow, StoredWill } from './sessions.ts'
+import type { SessionRow, StoredWill } from './session-rows.ts'
 
 /**
  * Publishes a will as its client would: permission is asked again.

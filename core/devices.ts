@@ -14,7 +14,18 @@ import type { Device } from '../protocol/operations/shapes.ts'
 import type { Input } from '../protocol/operations.ts'
 import { topic } from '../protocol/topics.ts'
 import type { Known, User } from './caller.ts'
-import { type Change, type Connections, type Found, keyOf, put, type Random, type Records, remove } from './ports.ts'
+import {
+  type Change,
+  type Connections,
+  type Found,
+  keyOf,
+  MAX_RANK,
+  put,
+  type Random,
+  type Records,
+  remove,
+  removeRanked,
+} from './ports.ts'
 import type { Members, Roster, RosterChange } from './roster.ts'
 import { PREFIX, secretText, sha256 } from './secrets.ts'
 import { DEVICE_KEYS, DEVICES, type DeviceRow, MEMBERS, TELEMETRY } from './tables.ts'
@@ -127,7 +138,8 @@ function owned({ records, members, connections, random, now }: Needs) {
       const changes = () => [
         put(DEVICES, caller.app, device, { ...row, deleted: true }, version),
         remove(DEVICE_KEYS, caller.app, device),
-        remove(TELEMETRY, caller.app, device),
+        // No device has this id again.
+        removeRanked(TELEMETRY, caller.app, device, MAX_RANK),
       ]
       // The others stay: the history is theirs. Without the device nothing is sent any more.
       const change: RosterChange = { action: 'dismissed', by: caller.user, users: [], left: [own], changes }

@@ -6,7 +6,15 @@ import type { Input } from '../protocol/operations.ts'
 import type { Known, Turn, User } from './caller.ts'
 import type { StoredEntry } from './entry.ts'
 import type { Expect } from './people.ts'
-import { type AppendOptions, type Change, type ConversationKey, keyOf, type MessageLog, put } from './ports.ts'
+import {
+  type AppendOptions,
+  type Change,
+  type ConversationKey,
+  keyOf,
+  type MessageLog,
+  put,
+  putRanked,
+} from './ports.ts'
 import type { Members } from './roster.ts'
 import { MEMBERS, type MemberRow, SENT } from './tables.ts'
 
@@ -77,7 +85,7 @@ type At = Parameters<NonNullable<AppendOptions['changes']>>[0]
 
 /** Where the sender's last own message is, and, with the first message of two users, that both are in. */
 function rows(key: ConversationKey, conversation: ConversationId, sender: Member, at: At): Change[] {
-  const sent = put(SENT, key, sender, { seq: at.seq, n: at.n })
+  const sent = putRanked(SENT, key, sender, { seq: at.seq, n: at.n }, at.seq)
   if (at.seq !== 1 || kindOf(conversation) !== 'user') return [sent]
   const row: MemberRow = { role: 'member', joinedSeq: at.seq, joinedAt: at.sentAt, joinedN: 0 }
   return [sent, ...[...new Set(partsOf(conversation))].map(user => put(MEMBERS, key, user, row))]

@@ -8,7 +8,7 @@ import {
   type Found,
   keyOf,
   type MessageLog,
-  put,
+  putRanked,
   type Records,
   type Scheduler,
   splitKey,
@@ -23,15 +23,17 @@ interface Needs {
   retentionMs: number
 }
 
-/** How old a conversation is. Partition: app; key: conversation. */
+/** How old a conversation is. Ranked by that, for it only grows younger. Partition: app; key: conversation. */
 interface AgeRow {
   /** Nothing in it was sent before. */
   since: EpochMs
 }
 const ALL = 'all'
-export const AGES = table<AgeRow>('ages', {
-  byAge: row => ({ partition: ALL, sort: String(row.since).padStart(16, '0') }),
-})
+export const AGES = table<AgeRow>(
+  'ages',
+  { byAge: row => ({ partition: ALL, sort: String(row.since).padStart(16, '0') }) },
+  { ranked: true, spread: true },
+)
 
 const EVERY_MS = 60_000
 /** Where more is due than is done at once. */
@@ -50,7 +52,7 @@ export function dated(log: MessageLog): MessageLog {
         const own = options?.changes?.(at) ?? []
         if (at.seq > 1) return own
         const { app, conversation } = splitKey(key)
-        return [...own, put(AGES, app, conversation, { since: at.sentAt })]
+        return [...own, putRanked(AGES, app, conversation, { since: at.sentAt }, at.sentAt)]
       }
       return log.append(key, draft, { ...options, changes })
     },
@@ -107,7 +109,7 @@ export class Retention {
     // A conversation that cannot be read must not keep the others from it.
     const oldest = await this.#trim(conversation, before).catch(() => 0)
     const since = oldest < before ? before + retentionMs * AGAIN : oldest
-    await records.write([put(AGES, partition, key, { since })], { durable: false })
+    await records.write([putRanked(AGES, partition, key, { since }, since)], { durable: false })
   }
 
   /** When the oldest entry that is left was sent. */

@@ -21,12 +21,12 @@ export const MEMBERS = table<MemberRow>('members', {
   },
 })
 
-/** A sender's last own message. Partition: conversation key; key: member. */
+/** A sender's last own message. Ranked by its seq. Partition: conversation key; key: member. */
 export interface SentRow {
   seq: Seq
   n: number
 }
-export const SENT = table<SentRow>('sent')
+export const SENT = table<SentRow>('sent', undefined, { ranked: true, spread: true })
 
 /** How far a member has come; each only goes up. Partition: conversation key; key: member. */
 export interface MarkRow {
@@ -35,7 +35,7 @@ export interface MarkRow {
   readN: number
   deliveredUpTo: number
 }
-export const MARKS = table<MarkRow>('marks')
+export const MARKS = table<MarkRow>('marks', undefined, { spread: true })
 export const NO_MARKS: MarkRow = { readUpTo: 0, readN: 0, deliveredUpTo: 0 }
 
 /** A group; it stays when the group is dismissed, so that its id is not given again. Partition: app; key: group. */
@@ -43,7 +43,7 @@ export type GroupRow = Pick<
   Group,
   'name' | 'owner' | 'join' | 'history' | 'createdAt' | 'about' | 'avatar' | 'dismissed'
 >
-export const GROUPS = table<GroupRow>('groups')
+export const GROUPS = table<GroupRow>('groups', undefined, { spread: true })
 
 /** A device; it stays when the device is deleted. Partition: app; key: device. */
 export interface DeviceRow {
@@ -53,25 +53,31 @@ export interface DeviceRow {
   createdAt: EpochMs
   deleted?: true
 }
-export const DEVICES = table<DeviceRow>('devices', {
-  byGroup: (row, at) => (row.group ? { partition: `${at.partition}/${row.group}`, sort: at.key } : undefined),
-})
+export const DEVICES = table<DeviceRow>(
+  'devices',
+  { byGroup: (row, at) => (row.group ? { partition: `${at.partition}/${row.group}`, sort: at.key } : undefined) },
+  { spread: true },
+)
 
 /** A device's key: SHA-256 in hex. Partition: app; key: device. */
 export interface DeviceKey {
   hash: string
   createdAt: EpochMs
 }
-export const DEVICE_KEYS = table<DeviceKey>('device-keys', { byHash: row => ({ partition: row.hash, sort: '' }) })
+export const DEVICE_KEYS = table<DeviceKey>(
+  'device-keys',
+  { byHash: row => ({ partition: row.hash, sort: '' }) },
+  { spread: true },
+)
 
-/** A device's newest value. Partition: app; key: device. */
+/** A device's newest value. Ranked by when it came. Partition: app; key: device. */
 export interface TelemetryRow {
   value: string
   /** The value is base64 of the bytes; else they are its UTF-8. */
   encoding?: 'base64'
   at: EpochMs
 }
-export const TELEMETRY = table<TelemetryRow>('telemetry')
+export const TELEMETRY = table<TelemetryRow>('telemetry', undefined, { ranked: true, spread: true })
 
 /** What a change of a group still has to do elsewhere; written with the change, removed when done. Partition: `due`. */
 export interface FollowUp {

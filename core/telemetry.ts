@@ -3,12 +3,13 @@ import { type AppId, DeviceId, type EpochMs, type Member, ofDevice } from '../pr
 import type { Input } from '../protocol/operations.ts'
 import { filterTakes, hasWildcard, matchTopic, rowsTaken, topic } from '../protocol/topics.ts'
 import type { Device, Turn } from './caller.ts'
-import { type Connections, put, type Records, type RetainedValues } from './ports.ts'
+import { Lru } from './lru.ts'
+import { type Connections, putRanked, type Records, type RetainedValues } from './ports.ts'
 import type { Members } from './roster.ts'
 import { MEMBERS, TELEMETRY, type TelemetryRow } from './tables.ts'
 
 interface Needs {
-  records: Pick<Records, 'getMany' | 'scan' | 'write'>
+  records: Pick<Records, 'get' | 'getMany' | 'scan' | 'write'>
   members: Pick<Members, 'place' | 'peek'>
   connections: Pick<Connections, 'retained'>
   permit: (caller: Device, device: DeviceId) => Promise<void> | undefined
@@ -16,14 +17,22 @@ interface Needs {
 }
 
 const PAGE = 100
+/** Devices whose newest rank is in memory. */
+const MAX_RANKS = 100_000
+/** Values of one device within a millisecond keep their order. */
+const STEPS = 100
 
 export function telemetry({ records, members, connections, permit, now }: Needs) {
+  const rankOf = ranking(records)
+
   async function sendTelemetry(caller: Device, input: Input<'sendTelemetry'>, turn?: Turn): Promise<undefined> {
     const { device, value, encoding } = input
     const allowed = permit(caller, device)
     if (allowed) await allowed
-    const row: TelemetryRow = { value, ...(encoding && { encoding }), at: now() }
-    const written = records.write([put(TELEMETRY, caller.app, device, row)])
+    const at = now()
+    const rank = await rankOf(caller.app, device, at)
+    const row: TelemetryRow = { value, ...(encoding && { encoding }), at }
+    const written = records.write([putRanked(TELEMETRY, caller.app, device, row, rank)])
     turn?.enqueued()
     await written
     connections.retained(caller.app, topic('last', caller.app, device), bytesOf(row))
@@ -61,6 +70,18 @@ export function telemetry({ records, members, connections, permit, now }: Needs)
   }
 
   return { sendTelemetry, retained }
+}
+
+/** By the clock, but above the value before: a device that moves between machines is not held up by their clocks. */
+function ranking(records: Pick<Records, 'get'>) {
+  const ranks = new Lru<number>(MAX_RANKS)
+  return async (app: AppId, device: DeviceId, at: EpochMs): Promise<number> => {
+    const name = `${app}/${device}`
+    const stored = ranks.get(name) ?? (await records.get(TELEMETRY, app, device))?.version ?? 0
+    const rank = Math.max(at * STEPS, (ranks.get(name) ?? stored) + 1)
+    ranks.set(name, rank)
+    return rank
+  }
 }
 
 function bytesOf({ value, encoding }: TelemetryRow): Uint8Array {

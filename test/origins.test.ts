@@ -11,7 +11,7 @@ test('a full book of publishes is read back whole', async () => {
     ...Array.from({ length: 1_000 }, (_, i) => ({ packetId: i + 1, qos: 2 as const })),
     ...Array.from({ length: 100 }, (_, i) => ({ packetId: i + 2_001, qos: 1 as const })),
   ].map(publish => ({ ...publish, topic: 't', payload: Buffer.from(`${publish.packetId}`) }))
-  const before = new Origins(records, 'im/bob/x', false)
+  const before = new Origins(records, 'im/bob/x', 1, false)
   await before.load()
   for (const publish of publishes) {
     const changes = before.remember({ ...publish, dup: false })
@@ -21,7 +21,7 @@ test('a full book of publishes is read back whole', async () => {
   assert.throws(() => before.remember({ packetId: 5_000, qos: 2, dup: false, topic: 't', payload: Buffer.from('') }), {
     code: 'too-many-requests',
   })
-  const after = new Origins(records, 'im/bob/x', false)
+  const after = new Origins(records, 'im/bob/x', 1, false)
   await after.load()
   for (const publish of publishes) {
     assert.equal(after.remember({ ...publish, dup: true }), 'repeated', `${publish.packetId}`)

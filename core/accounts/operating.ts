@@ -69,7 +69,7 @@ export function operating(needs: Needs): Operating {
       if (!(await ensureOwner(app, password))) throw new Fault('id-taken')
     },
     async listUsers({ app, after }) {
-      const page = await records.scan(USERS, app, range(after))
+      const page = await records.scan(USERS, app, { index: 'byApp', ...range(after) })
       return paged(page, ({ key, row: { name, createdAt } }) => ({ user: key, name, createdAt }))
     },
     ...passwordsOf(needs),

@@ -3,7 +3,7 @@ import { Fault } from '../../protocol/faults.ts'
 import type { AppId, UserId } from '../../protocol/ids.ts'
 import type { Profile } from '../../protocol/operations/shapes.ts'
 import { Lru } from '../lru.ts'
-import { type Change, type Connections, put, type Records, remove, table } from '../ports.ts'
+import { type Change, type Connections, put, putRanked, type Records, removeRanked, table } from '../ports.ts'
 import type { Handlers } from '../run.ts'
 import { asked, placeKey, placeOf, placesOf } from './names.ts'
 import { USERS, type UserRow } from './tables.ts'
@@ -13,11 +13,11 @@ interface Needs {
   connections: Pick<Connections, 'tell'>
 }
 
-/** Partition: app; key: a place in a name, then the user. */
+/** Ranked by the version of the user's row that it is of. Partition: app; key: a place in a name, then the user. */
 interface PlaceRow {
   user: UserId
 }
-const PLACES = table<PlaceRow>('user-names')
+const PLACES = table<PlaceRow>('user-names', undefined, { ranked: true })
 
 const MAX_KNOWN = 100_000
 /** Changes of one profile at once: all but one begin again. */
@@ -30,7 +30,7 @@ export function people(needs: Needs) {
 
   /** Refused as a whole unless the id was never in use. */
   function added(app: AppId, user: UserId, row: UserRow): Change[] {
-    return [put(USERS, app, user, row, 0), ...placesOf(user, row.name).map(place => placed(app, place, user))]
+    return [put(USERS, app, user, row, 0), ...placesOf(user, row.name).map(place => placed(app, place, user, 1))]
   }
 
   async function exists(app: AppId, users: readonly UserId[]): Promise<boolean[]> {
@@ -83,7 +83,10 @@ function updating({ records, connections }: Needs): Handlers['updateMe'] {
         ...optional('about', about === undefined ? old.about : about),
       }
       try {
-        await records.write([put(USERS, app, user, row, found.version), ...moved(app, user, old.name, row.name)])
+        await records.write([
+          put(USERS, app, user, row, found.version),
+          ...moved(app, user, [old.name, row.name], found.version + 1),
+        ])
       } catch (thrown) {
         if (Fault.from(thrown).code !== 'conflict' || tries === MAX_TRIES) throw thrown
         continue
@@ -128,13 +131,14 @@ const profileOf = (user: UserId, { name, avatar, about }: UserRow): Profile => (
 })
 const optional = (field: string, value: string | null | undefined) => (value ? { [field]: value } : {})
 
-const placed = (app: AppId, place: string, user: UserId) => put(PLACES, app, placeKey(place, user), { user })
-function moved(app: AppId, user: UserId, from: string, to: string): Change[] {
+const placed = (app: AppId, place: string, user: UserId, rank: number) =>
+  putRanked(PLACES, app, placeKey(place, user), { user }, rank)
+function moved(app: AppId, user: UserId, [from, to]: readonly [string, string], rank: number): Change[] {
   const old = new Set(placesOf(user, from))
   const now = new Set(placesOf(user, to))
   return [
-    ...[...old].filter(place => !now.has(place)).map(place => remove(PLACES, app, placeKey(place, user))),
-    ...[...now].filter(place => !old.has(place)).map(place => placed(app, place, user)),
+    ...[...old].filter(place => !now.has(place)).map(place => removeRanked(PLACES, app, placeKey(place, user), rank)),
+    ...[...now].filter(place => !old.has(place)).map(place => placed(app, place, user, rank)),
   ]
 }
 

@@ -16,7 +16,11 @@ export interface UserRow {
   about?: string
   createdAt: EpochMs
 }
-export const USERS = table<UserRow>('users')
+export const USERS = table<UserRow>(
+  'users',
+  { byApp: (_, { partition, key }) => ({ partition, sort: key }) },
+  { spread: true },
+)
 
 /** Apart from the profile, so that nothing that shows one can show this. Partition: app; key: user. */
 export interface PasswordRow {
@@ -24,4 +28,4 @@ export interface PasswordRow {
   hash: string
   changedAt: EpochMs
 }
-export const PASSWORDS = table<PasswordRow>('passwords')
+export const PASSWORDS = table<PasswordRow>('passwords', undefined, { spread: true })

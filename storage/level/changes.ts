@@ -1,6 +1,7 @@
 /** Record changes as rows: versions, expectations, and the index rows that follow a record. */
 import type { Change, Found, IndexKey, RowKey, Table } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
+import { mustFit } from '../shape.ts'
 import type { Rows } from './overlay.ts'
 import { blank, damaged, HEAD, joinKey, part, seal, whole } from './rows.ts'
 
@@ -36,6 +37,7 @@ export function found<Row>(at: RowKey, { version, row }: ReadRecord, cursor: str
 /** @throws Fault `too-large`: more than one atomic write takes. */
 export function keysOf(changes: readonly Change[]): string[] {
   if (changes.length > MAX_CHANGES) throw new Fault('too-large', { maxChanges: MAX_CHANGES })
+  for (const change of changes) mustFit(change)
   return changes.map(change => recordKey(change.table, change))
 }
 
@@ -47,9 +49,10 @@ export function applyChanges(rows: Rows, changes: readonly Change[], keys: reado
     const old = stored && headOf(key, stored)
     if (change.expects !== undefined && change.expects !== (old?.version ?? 0))
       throw new Fault('conflict', { table: change.table.name, key: change.key })
-    if (change.check) return
+    if (change.check || (change.rank !== undefined && change.rank < (old?.version ?? 0))) return
     if (change.table.indexes) reindex(rows, change, key, stored)
-    if (change.row) rows.put(key, recordValue(key, (old?.version ?? 0) + 1, JSON.stringify(change.row)))
+    const version = change.rank ?? (old?.version ?? 0) + 1
+    if (change.row) rows.put(key, recordValue(key, version, JSON.stringify(change.row)))
     else if (stored) rows.delete(key)
   })
 }

@@ -2,9 +2,19 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { type Change, check, type Found, put, remove, type ScanRange, table } from '../../core/ports.ts'
+import {
+  type Change,
+  check,
+  type Found,
+  put,
+  putRanked,
+  remove,
+  removeRanked,
+  type ScanRange,
+  table,
+} from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
-import { type Engine, fault, Ground, range } from './ground.ts'
+import { type Engine, fault, Ground, OPS, range, says } from './ground.ts'
 
 interface Note {
   text: string
@@ -110,6 +120,66 @@ export function recordsContract(engine: Engine): void {
       await Promise.all(range(1, 20).map(count))
       const found = await records.get(NOTES, 'p', 'count')
       assert.deepEqual([found?.row.text, found?.version], ['20', 20])
+    })
+
+    test('of a ranked row the highest rank stays, whatever comes later', async t => {
+      const { records } = await Ground.of(engine, t)
+      const rank = fc.integer({ min: 1, max: 9 })
+      const change = fc.record({ key: fc.constantFrom('a', 'b'), rank, text: fc.constantFrom('x', 'y', 'z') })
+      let run = 0
+      const property = fc.asyncProperty(fc.array(change, { maxLength: 12 }), async all => {
+        const of = table<Note>(`ranked${++run}`, BY_TOPIC.indexes as never, { ranked: true, spread: true })
+        const first = new Map<string, { rank: number; text: string }>()
+        // Of two of the same rank either may stay, so only one is written.
+        const told = all.filter(
+          (one, nth) => all.findIndex(({ key, rank }) => key === one.key && rank === one.rank) === nth,
+        )
+        for (const { key, rank, text } of told) {
+          await records.write([putRanked(of, 'p', key, { text, topic: text }, rank)])
+          if (rank > (first.get(key)?.rank ?? 0)) first.set(key, { rank, text })
+        }
+        for (const key of ['a', 'b']) {
+          const found = await records.get(of, 'p', key)
+          assert.deepEqual(found && { rank: found.version, text: found.row.text }, first.get(key))
+        }
+        for (const topic of ['x', 'y', 'z']) {
+          const found = await records.scan(of, topic, { index: 'byTopic', limit: 10 })
+          const expected = [...first].filter(([, { text }]) => text === topic).map(([key]) => key)
+          assert.deepEqual(found.map(({ key }) => key).sort(), expected.sort())
+        }
+        for (const [key, { rank }] of first) await records.write([removeRanked(of, 'p', key, rank)])
+        assert.deepEqual(await records.getMany(of, [{ partition: 'p', key: 'a' }]), [undefined])
+      })
+      await fc.assert(property, { numRuns: 40 })
+    })
+
+    test('a change that does not fit its table is a mistake', async t => {
+      const { records } = await Ground.of(engine, t)
+      const ranked = table<Note>('by-rank', undefined, { ranked: true })
+      for (const wrong of [
+        put(ranked, 'p', 'k', { text: '' }),
+        check(ranked, 'p', 'k', 1),
+        putRanked(NOTES, 'p', 'k', { text: '' }, 1),
+        putRanked(ranked, 'p', 'k', { text: '' }, 0),
+        putRanked(ranked, 'p', 'k', { text: '' }, 1.5),
+      ])
+        await assert.rejects(records.write([wrong]), /rank/)
+    })
+
+    test('a write may change rows of ranked and of other tables, and an append too', async t => {
+      const ground = await Ground.of(engine, t)
+      const ranked = table<Note>('by-rank', undefined, { ranked: true })
+      const changes = [putRanked(ranked, 'p', 'k', { text: 'ranked' }, 7), put(NOTES, 'p', 'k', { text: 'x' }, 0)]
+      await ground.records.write(changes)
+      await assert.rejects(
+        ground.records.write([putRanked(ranked, 'p', 'k', { text: 'no' }, 9), ...changes]),
+        fault('conflict'),
+      )
+      assert.equal((await ground.records.get(ranked, 'p', 'k'))?.row.text, 'ranked')
+      await ground.log.append(OPS, says('hi'), {
+        changes: at => [putRanked(ranked, 'p', 'k', { text: 'hi' }, 7 + at.seq)],
+      })
+      assert.deepEqual((await ground.records.get(ranked, 'p', 'k'))?.version, 8)
     })
 
     test('what need not be durable is there for every later read', async t => {

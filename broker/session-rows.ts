@@ -1,0 +1,74 @@
+/** Rows of sessions: a head each, a position per conversation, and what was published. */
+import { table } from '../core/ports.ts'
+import type { AppId, ConversationId, EpochMs, Member } from '../protocol/ids.ts'
+import type { StoredCursor } from './cursor.ts'
+import type { StoredFilter } from './filters.ts'
+
+export interface SessionId {
+  app: AppId
+  member: Member
+  clientId: string
+}
+export const sessionKey = ({ app, member, clientId }: SessionId) => `${app}/${member}/${clientId}`
+
+export interface StoredWill {
+  /** Its clientMessageId where it names none: told twice around a crash it is one message, and no other will is taken for it. */
+  id: string
+  topic: string
+  /** Base64. */
+  payload: string
+  qos: 0 | 1 | 2
+  delayMs: number
+}
+
+/** Packet id, conversation, first and last seq. */
+export type StoredFlight = [packetId: number, conversation: ConversationId, from: number, seq: number]
+
+export interface SessionRow {
+  v: 1
+  app: AppId
+  member: Member
+  clientId: string
+  /** Grows with every CONNECT, also from one session to the next of the same name; of several owners the newest is the right one. */
+  epoch: number
+  /** The epoch in which it began: positions of one before, of the same name, are not its own. */
+  since?: number
+  filters: StoredFilter[]
+  inFlight: StoredFlight[]
+  /** Life after the connection, in seconds; 0 ends with it, 0xffffffff never ends (MQTT 5, 3.1.2.11.2). */
+  expirySeconds: number
+  /** Set while disconnected. */
+  expiresAt?: EpochMs
+  /** Told when the connection ends without DISCONNECT; set until then. */
+  will?: StoredWill
+  /** When a will that waits for its delay is told. */
+  willAt?: EpochMs
+  grant: string
+}
+
+export const NEVER = 0xffff_ffff
+const sortable = (at: number) => String(Math.min(at, Number.MAX_SAFE_INTEGER)).padStart(16, '0')
+
+/** Ends: sessions that are disconnected by when they expire. Connected: all others. Wills: those that wait for their delay. */
+export const SESSIONS = table<SessionRow>(
+  'sessions',
+  {
+    ends: row => (row.expiresAt === undefined ? undefined : { partition: 'ends', sort: sortable(row.expiresAt) }),
+    connected: row => (row.expiresAt === undefined ? { partition: 'connected', sort: '' } : undefined),
+    wills: row => (row.willAt === undefined ? undefined : { partition: 'wills', sort: sortable(row.willAt) }),
+  },
+  { spread: true },
+)
+/** Ranked by the session's epoch, then by the order of its writes. Partition: session key; key: conversation. */
+export const CURSORS = table<StoredCursor>('cursors', undefined, { ranked: true })
+/** What a session published and may publish again; see origins.ts. Ranked by the order of arrival. */
+export const ORIGINS = table<object>('origins', undefined, { ranked: true })
+/** A connection writes less often, so that its ranks stay below those of the next epoch. */
+const WRITES_PER_MS = 128
+/** The rank of what the owner of an epoch writes; `nth` counts its writes. */
+export const rankOf = (epoch: number, nth: number) => epoch * WRITES_PER_MS + nth
+
+/** What a session that ended with its connection published is known so much longer, for a client that sends it again. */
+export const ORIGINS_KEPT_SECONDS = 86_400
+/** A session that only waits for its will to be told lives that much longer. */
+export const WILL_KEPT_MS = 60_000

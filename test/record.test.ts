@@ -1,0 +1,51 @@
+/** What a connection leaves is written, also where storage has only just come back when the server ends. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { SessionRecord } from '../broker/record.ts'
+import { SessionStore } from '../broker/sessions.ts'
+import { Fault } from '../protocol/faults.ts'
+import { AppId, type ConversationId, type Member } from '../protocol/ids.ts'
+import { openStorage } from '../storage/open.ts'
+
+const ID = { app: AppId.parse('im'), member: 'bob' as Member, clientId: 'phone' }
+const WISH = { clean: false, expirySeconds: 60, grant: 'g' }
+
+for (const [refusals, outcome] of [
+  [3, 'is written'],
+  [100, 'is given up'],
+] as const)
+  test(`after ${refusals} refusals what is in flight ${outcome} by a server that ends`, async () => {
+    await using storage = await openStorage({ engine: 'memory', clock: { now: () => 1_000 } })
+    let left = 0
+    const records: typeof storage.records = {
+      get: (...asked) => storage.records.get(...asked),
+      getMany: (...asked) => storage.records.getMany(...asked),
+      scan: (...asked) => storage.records.scan(...asked),
+      write: async (...asked) => {
+        if (left-- > 0) throw new Fault('log-unavailable')
+        return storage.records.write(...asked)
+      },
+    }
+    const pauses: number[] = []
+    const scheduler = {
+      now: () => 1_000,
+      soon: (run: () => void) => setImmediate(run),
+      after: (ms: number, run: () => void) => {
+        pauses.push(ms)
+        setImmediate(run)
+        return () => {}
+      },
+    }
+    const store = new SessionStore({ records, scheduler })
+    const nothing = () => {}
+    const needs = { store, scheduler, failed: nothing, lost: nothing, stopping: () => true }
+    const record = new SessionRecord(await store.open(ID, WISH), needs)
+    left = refusals
+    const closed = record.close({ expirySeconds: 60, mayRepeat: true }, [[7, 'g:ops' as ConversationId, 1, 1]])
+    if (refusals > 10) await assert.rejects(closed, { code: 'log-unavailable' })
+    else await closed
+    assert.deepEqual(pauses, [50, 200, 1_000])
+    left = 0
+    const { row } = await store.open(ID, WISH)
+    assert.equal(row.inFlight.length, refusals > 10 ? 0 : 1)
+  })
