@@ -26,6 +26,8 @@ const GROUP = 'g:ops'
 const PAIRS = ['u:alice:bob', 'u:alice:carol', 'u:bob:dave']
 const USERS = ['alice', 'bob', 'carol', 'dave', 'erin'] as const
 type People = Record<(typeof USERS)[number], Person>
+/** Kills after which everyone gets all that there is by then, so that a slow reader is not behind without bound in the end. */
+const CATCH_UP = 50
 /** Unacknowledged at once; the server knows as many again. */
 const IN_FLIGHT = 40
 /** How long what is acknowledged may take to reach everyone once nothing breaks any more. */
@@ -156,6 +158,7 @@ class CrashRun {
     }
     await recorder.until(() => recorder.acknowledged >= goal)
     await after(chance.below(10))
+    if (count % CATCH_UP === CATCH_UP - 1) await this.#caughtUp()
     await this.#kill(count)
   }
 
@@ -181,8 +184,22 @@ class CrashRun {
     for (const sender of senders) sender.stop()
     await recorder.until(() => senders.every(({ idle }) => idle))
     await Promise.all(this.#posted)
-    for (const reader of this.#readers) if (!reader.connected) await reader.connect()
+    const patience = new AbortController()
+    const over = after(SETTLE_MS, undefined, { signal: patience.signal }).catch(() => {})
+    await Promise.race([this.#caughtUp(), over])
+    patience.abort()
 
+    const people = this.#people as People
+    await recorder.log(people.alice, GROUP)
+    for (const id of PAIRS) await recorder.log(people[id.split(':')[1] as keyof People], id)
+    recorder.close()
+    await this.end()
+  }
+
+  /** Everyone has what is stored now. */
+  async #caughtUp(): Promise<void> {
+    const { recorder } = this
+    for (const reader of this.#readers) if (!reader.connected) await reader.connect()
     const people = this.#people as People
     const tails = new Map<string, number>()
     const tail = async (id: string, person: Person) => {
@@ -201,15 +218,7 @@ class CrashRun {
               recorder.has(name, id, seq),
         ),
     )
-    const patience = new AbortController()
-    const over = after(SETTLE_MS, undefined, { signal: patience.signal }).catch(() => {})
-    await Promise.race([recorder.until(() => hasAll.every(has => has())), over])
-    patience.abort()
-
-    await recorder.log(people.alice, GROUP)
-    for (const id of PAIRS) await recorder.log(people[id.split(':')[1] as keyof People], id)
-    recorder.close()
-    await this.end()
+    await recorder.until(() => hasAll.every(has => has()))
   }
 
   async end(): Promise<void> {

@@ -95,6 +95,7 @@ export class Device {
 
   connect(node: number): void {
     this.drop()
+    if (this.#wire) return
     this.#moves(node)
     this.#connections++
     // MQTT 3.1.1: a clean session ends with its connection, whoever comes next.
@@ -135,9 +136,14 @@ export class Device {
     this.#node = node
   }
 
+  /** It asked for a new session and does not know whether there is one: giving up now, it could not tell which one it is in later. */
+  get #beginsAnew(): boolean {
+    return !this.connected && this.#blank && this.is.persistent
+  }
+
   /** The connection is given up without a word; the server may hear of it or not. */
   drop(silently = false): void {
-    if (!this.#wire) return
+    if (!this.#wire || this.#beginsAnew) return
     const line = this.#line
     this.#gone({})
     if (silently) line?.freeze()
@@ -156,6 +162,7 @@ export class Device {
   /** It loses what it knew: what it sent has no outcome, and its session begins anew. */
   forget(): void {
     this.drop()
+    if (this.#wire) return
     this.#out.clear()
     this.#ids = 0
     this.#blank = true
