@@ -158,7 +158,7 @@ class CrashRun {
     }
     await recorder.until(() => recorder.acknowledged >= goal)
     await after(chance.below(10))
-    if (count % CATCH_UP === CATCH_UP - 1) await this.#caughtUp()
+    if (count % CATCH_UP === CATCH_UP - 1) await this.#pause()
     await this.#kill(count)
   }
 
@@ -194,6 +194,14 @@ class CrashRun {
     for (const id of PAIRS) await recorder.log(people[id.split(':')[1] as keyof People], id)
     recorder.close()
     await this.end()
+  }
+
+  /** Nothing new is said until everyone has what was. */
+  async #pause(): Promise<void> {
+    const senders = [...this.#senders, ...this.#scripts]
+    for (const sender of senders) sender.stop()
+    await this.#caughtUp()
+    for (const sender of senders) sender.goOn()
   }
 
   /** Everyone has what is stored now. */

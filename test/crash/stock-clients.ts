@@ -59,8 +59,13 @@ export class MqttJs {
   get idle(): boolean {
     return this.#unacked.size === 0
   }
+  /** Sends nothing new. */
   stop(): void {
     this.#stopped = true
+  }
+  /** From its next connection on it does again. */
+  goOn(): void {
+    this.#stopped = false
   }
   async end(): Promise<void> {
     this.#stopped = true

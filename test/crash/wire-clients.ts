@@ -63,8 +63,13 @@ export class WireSender {
   get idle(): boolean {
     return this.#unacked.size === 0
   }
+  /** Sends nothing new. */
   stop(): void {
     this.#stopped = true
+  }
+  /** From its next connection on it does again. */
+  goOn(): void {
+    this.#stopped = false
   }
   end(): void {
     this.#wire?.destroy()
