@@ -1,5 +1,6 @@
-/** What every engine demands of a change, so that none is written that another engine could not take. */
+/** What every engine demands of keys and changes, so that none is written that another engine could not take. */
 import { type Change, MAX_RANK } from '../core/ports.ts'
+import { Fault } from '../protocol/faults.ts'
 
 /** A change that does not fit its table is a mistake of ours. */
 export function mustFit({ table, expects, check, rank }: Change): void {
@@ -7,4 +8,21 @@ export function mustFit({ table, expects, check, rank }: Change): void {
     throw new TypeError(`A change of ${table.name} ${table.ranked ? 'needs' : 'has no'} rank.`)
   if (rank !== undefined && !(Number.isInteger(rank) && rank > 0 && rank <= MAX_RANK))
     throw new RangeError(`${rank} is no rank.`)
+}
+
+/** The first text, by UTF-8 bytes, behind all that begin with `prefix`; `prefix` itself where there is none. */
+export function behind(prefix: string): string {
+  const points = Array.from(prefix)
+  for (let last = points.pop(); last !== undefined; last = points.pop()) {
+    const point = last.codePointAt(0) ?? 0
+    if (point < 0x10_ffff) return points.join('') + String.fromCodePoint(point === 0xd7ff ? 0xe000 : point + 1)
+  }
+  return prefix
+}
+
+/** A part of a key: well-formed, without the separator. */
+export function part(text: string): string {
+  if (text.includes('\0') || !text.isWellFormed())
+    throw new Fault('malformed', { issues: [{ path: [], message: 'A key is well-formed text without U+0000.' }] })
+  return text
 }

@@ -1,6 +1,6 @@
 /** Ids of entries: ULIDs whose time is the entry's `sentAt`; within one millisecond they count up. */
-import type { Random } from '../../core/ports.ts'
-import type { EpochMs } from '../../protocol/ids.ts'
+import type { Random } from '../core/ports.ts'
+import type { EpochMs } from '../protocol/ids.ts'
 
 const DIGITS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 const HALF = 2 ** 40

@@ -1,9 +1,10 @@
 /** One append: looks for a repeat, takes the next position, and writes entry, retraction and record changes together. */
-import { isDeepStrictEqual } from 'node:util'
 import type { StoredEntry } from '../../core/entry.ts'
-import { type AppendOptions, type Change, type ConversationKey, type EntryDraft, splitKey } from '../../core/ports.ts'
+import type { AppendOptions, Change, ConversationKey, EntryDraft } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
 import type { EpochMs, Seq } from '../../protocol/ids.ts'
+import { type Facts, type Fingerprint, fingerprintOf, restOf, says, startOf } from '../entry-json.ts'
+import { part } from '../shape.ts'
 import { applyChanges, keysOf } from './changes.ts'
 import type { Transaction } from './committer.ts'
 import {
@@ -11,9 +12,6 @@ import {
   dedupValue,
   type EntryRow,
   entryRow,
-  type Facts,
-  type Fingerprint,
-  fingerprintOf,
   isRetracted,
   NOTHING,
   readDedup,
@@ -22,7 +20,7 @@ import {
   tombstone,
 } from './entries.ts'
 import type { Rows } from './overlay.ts'
-import { dedupKey, entryKey, part, tailKey } from './rows.ts'
+import { dedupKey, entryKey, tailKey } from './rows.ts'
 
 /** What appends share with the log. */
 export interface Appending {
@@ -39,8 +37,6 @@ export interface Appending {
   repeat(append: Append, found: DedupRow): Promise<StoredEntry>
 }
 
-/** Fields that the log adds; a body cannot have them. */
-const STAMPED = ['kind', 'conversation', 'seq', 'n', 'id', 'from', 'sentAt'] as const
 /** Rows and keys around an entry's JSON. */
 const AROUND_BYTES = 400
 const NO_CHANGES: readonly Change[] = []
@@ -119,7 +115,12 @@ export class Append implements Transaction {
     const facts = this.#facts
     if (this.#repeats || !facts) return
     if (this.#changes.length > 0) applyChanges(rows, this.#changes, this.#changeKeys)
-    const row = entryRow(this.conversation, facts, this.#start(facts), this.#rest)
+    const row = entryRow(
+      this.conversation,
+      facts,
+      startOf(this.conversation, facts, this.#log.ulid(facts.sentAt)),
+      this.#rest,
+    )
     rows.put(row.key, row.value)
     if (this.#tombstone) rows.put(this.#tombstone.key, this.#tombstone.value)
     if (this.#dedupKey && this.fingerprint) {
@@ -139,19 +140,10 @@ export class Append implements Transaction {
     this.#resolve(this.#entry)
   }
 
-  /** Whether an entry says what this would. Spares the client that repeats with fields in another order. */
+  /** Whether an entry says what this would. */
   isSaidBy(stored: StoredEntry, fingerprint: Fingerprint): boolean {
     if (this.fingerprint?.crc === fingerprint.crc && this.fingerprint.length === fingerprint.length) return true
-    const body: Record<string, unknown> = { ...stored.entry }
-    for (const field of STAMPED) delete body[field]
-    return stored.kind === this.draft.kind && isDeepStrictEqual(body, JSON.parse(JSON.stringify(this.draft.body)))
-  }
-
-  #start({ seq, n, kind, from, sentAt }: Facts): string {
-    const { conversation } = splitKey(this.conversation)
-    const id = this.#log.ulid(sentAt)
-    const named = `{"kind":"${kind}","conversation":${JSON.stringify(conversation)},"seq":${seq},"n":${n}`
-    return `${named},"id":"${id}","from":${JSON.stringify(from)},"sentAt":${sentAt}`
+    return says(stored, this.draft)
   }
 
   #retract(rows: Rows, seq: Seq, first: Seq): EntryRow {
@@ -162,12 +154,4 @@ export class Append implements Transaction {
     if (isRetracted(value)) throw new Fault('already-recalled', { seq })
     return tombstone(this.conversation, target, this.draft.kind)
   }
-}
-
-function restOf(body: EntryDraft['body']): Buffer {
-  for (const field of STAMPED)
-    if (field in body)
-      throw new Fault('malformed', { issues: [{ path: [field], message: 'The log gives this field.' }] })
-  const json = JSON.stringify(body)
-  return Buffer.from(json === '{}' ? '}' : `,${json.slice(1)}`)
 }

@@ -3,10 +3,11 @@ import type { StoredEntry } from '../../core/entry.ts'
 import type { ConversationKey } from '../../core/ports.ts'
 import type { Sender, Seq } from '../../protocol/ids.ts'
 import type { EntryItem, Item, RecordItem, RemainsItem, RepeatItem } from '../archive.ts'
+import { behind } from '../shape.ts'
 import { readRecord } from './changes.ts'
 import type { Level } from './engine.ts'
 import { isRetracted, readDedup, readEntry, readTail, remains } from './entries.ts'
-import { behind, damaged, entryKey, HEAD, seqOf } from './rows.ts'
+import { damaged, entryKey, HEAD, seqOf } from './rows.ts'
 
 const AT_ONCE = 1_000
 const READ_AHEAD_BYTES = 1024 * 1024

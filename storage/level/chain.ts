@@ -6,10 +6,11 @@
  * (opening moves the log into tables), but no more than the engine buffers.
  */
 import { createHash } from 'node:crypto'
+import { behind } from '../shape.ts'
 import type { Engine } from './engine.ts'
 import { Damaged } from './meta.ts'
 import type { Rows } from './overlay.ts'
-import { batchKey, behind, blank, HEAD, isWhole, seal, whole } from './rows.ts'
+import { batchKey, blank, HEAD, isWhole, seal, whole } from './rows.ts'
 import type { Witness } from './witness.ts'
 
 /** The engine's buffer; a full one is written out while the next fills. */

@@ -1,9 +1,9 @@
 /** Record changes as rows: versions, expectations, and the index rows that follow a record. */
 import type { Change, Found, IndexKey, RowKey, Table } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
-import { mustFit } from '../shape.ts'
+import { mustFit, part } from '../shape.ts'
 import type { Rows } from './overlay.ts'
-import { blank, damaged, HEAD, joinKey, part, seal, whole } from './rows.ts'
+import { blank, damaged, HEAD, joinKey, seal, whole } from './rows.ts'
 
 const MAX_CHANGES = 20_000
 const JSON_AT = HEAD + 6

@@ -2,22 +2,16 @@
  * Rows of the log. An entry: kind (high bit: retracted), n, sentAt, length and text of `from`, then the entry's JSON as
  * clients get it, so that reading parses nothing.
  */
-import { crc32c } from '@node-rs/crc32'
 import { StoredEntry } from '../../core/entry.ts'
-import { type ConversationKey, type EntryDraft, splitKey, type Tail } from '../../core/ports.ts'
+import type { ConversationKey, Tail } from '../../core/ports.ts'
 import type { Seq } from '../../protocol/ids.ts'
 import type { EntryKind } from '../../protocol/messages.ts'
+import { CODES, type Facts, type Fingerprint, removedJson, tombstoneJson } from '../entry-json.ts'
 import { blank, damaged, entryKey, HEAD, seal, whole } from './rows.ts'
 
-/** Stored; a number is never given to another kind. */
-// biome-ignore format: a table
-const CODES = { message: 1, recall: 2, edit: 3, burn: 4, members: 5, call: 6, alert: 7, command: 8, result: 9 } as const satisfies Record<EntryKind, number>
 const KINDS = new Map<number, EntryKind>(Object.entries(CODES).map(([kind, code]) => [code, kind as EntryKind]))
 const RETRACTED = 0x80
 const AT = { kind: HEAD, n: HEAD + 1, sentAt: HEAD + 7, fromLength: HEAD + 13, from: HEAD + 14 } as const
-
-/** What the log knows of an entry before its JSON. */
-export type Facts = Pick<StoredEntry, 'seq' | 'n' | 'kind' | 'from' | 'sentAt'>
 
 export interface EntryRow {
   key: string
@@ -69,22 +63,9 @@ export function readEntry(conversation: ConversationKey, seq: Seq, value: Buffer
 /** Of a row that was read before. */
 export const isRetracted = (value: Buffer): boolean => ((value[AT.kind] as number) & RETRACTED) !== 0
 
-/** What stays of a message that was taken back: its place, sender and time, not its body. */
+/** What stays of a message that was taken back. */
 export function tombstone(conversation: ConversationKey, stored: StoredEntry, retracted: EntryKind): EntryRow {
-  const { kind, conversation: id, seq, n, id: ulid, from, sentAt, type, clientMessageId } = stored.entry
-  const json = JSON.stringify({
-    kind,
-    conversation: id,
-    seq,
-    n,
-    id: ulid,
-    from,
-    sentAt,
-    type,
-    clientMessageId,
-    retracted,
-  })
-  return entryRow(conversation, stored, json, new Uint8Array(0), true)
+  return entryRow(conversation, stored, tombstoneJson(stored, retracted), new Uint8Array(0), true)
 }
 
 // ---- what stays of a removed entry, for who repeats it ----
@@ -110,11 +91,7 @@ export function remains(conversation: ConversationKey, seq: Seq, value: Buffer):
 /** The tombstone of a removed entry, from what stays of it or from all of it. */
 export function removed(conversation: ConversationKey, seq: Seq, value: Buffer): StoredEntry {
   const stored = readEntry(conversation, seq, value)
-  const { kind, n, from, sentAt } = stored
-  const { id, type, clientMessageId, retracted = 'retention' } = stored.entry
-  const { conversation: name } = splitKey(conversation)
-  const json = { kind, conversation: name, seq, n, id, from, sentAt, type, clientMessageId, retracted }
-  return new StoredEntry(stored, Buffer.from(JSON.stringify(json)))
+  return new StoredEntry(stored, Buffer.from(removedJson(conversation, stored)))
 }
 
 // ---- ends of a conversation ----
@@ -154,15 +131,6 @@ export interface DedupRow {
   seq: Seq
   fingerprint: Fingerprint
 }
-/** Of the draft as given. Two different drafts that meet here are taken for one, so a length stands beside the CRC. */
-export interface Fingerprint {
-  crc: number
-  length: number
-}
-export const fingerprintOf = (draft: EntryDraft, body: Uint8Array): Fingerprint => ({
-  crc: crc32c(body, CODES[draft.kind]),
-  length: body.length,
-})
 export function dedupValue(key: string, { seq, fingerprint }: DedupRow): Buffer {
   const value = blank(14)
   value.writeUIntBE(seq, HEAD, 6)

@@ -13,6 +13,7 @@ import type {
 import { Fault } from '../../protocol/faults.ts'
 import type { EpochMs, Seq } from '../../protocol/ids.ts'
 import type { StorageObserver } from '../open.ts'
+import { ulids } from '../ulid.ts'
 import { Append, type Appending } from './append.ts'
 import { Blocks } from './blocks.ts'
 import type { Committer, Participant } from './committer.ts'
@@ -28,7 +29,6 @@ import { type Place, Reader } from './reader.ts'
 import { readStored } from './reading.ts'
 import { damaged, entryKey, tailKey } from './rows.ts'
 import { Trimming } from './trimming.ts'
-import { ulids } from './ulid.ts'
 
 interface Needs {
   engine: Engine

@@ -1,6 +1,7 @@
 /** Records over the embedded database. */
 import type { Change, Found, Records, RowKey, ScanRange, Table } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
+import { behind, part } from '../shape.ts'
 import {
   applyChanges,
   cursorOf,
@@ -15,7 +16,7 @@ import {
 import type { Committer, Transaction } from './committer.ts'
 import type { DiskGuard } from './disk.ts'
 import type { Engine, Range } from './engine.ts'
-import { behind, damaged, part, whole } from './rows.ts'
+import { damaged, whole } from './rows.ts'
 
 interface Needs {
   engine: Engine

@@ -40,23 +40,6 @@ export const batchKey = (number: number) => `b\0${ordinal(number)}`
 export const metaKey = 'm'
 export const joinKey = (...parts: string[]) => parts.join(SEP)
 
-/** The first key behind all that begin with `prefix`. */
-export function behind(prefix: string): string {
-  const points = Array.from(prefix)
-  for (let last = points.pop(); last !== undefined; last = points.pop()) {
-    const point = last.codePointAt(0) ?? 0
-    if (point < 0x10_ffff) return points.join('') + String.fromCodePoint(point === 0xd7ff ? 0xe000 : point + 1)
-  }
-  return prefix
-}
-
-/** A part of a key: well-formed, without the separator. */
-export function part(text: string): string {
-  if (text.includes(SEP) || !text.isWellFormed())
-    throw new Fault('malformed', { issues: [{ path: [], message: 'A key is well-formed text without U+0000.' }] })
-  return text
-}
-
 /** A value with room for its head; the payload begins at `HEAD`. */
 export const blank = (payloadBytes: number): Buffer => Buffer.allocUnsafe(HEAD + payloadBytes)
 

@@ -8,13 +8,14 @@
 import type { ConversationKey, MessageLog } from '../../core/ports.ts'
 import type { Seq } from '../../protocol/ids.ts'
 import type { StorageObserver } from '../open.ts'
+import { behind } from '../shape.ts'
 import type { Appending } from './append.ts'
 import type { Committer } from './committer.ts'
 import type { Compaction } from './compaction.ts'
 import type { Engine } from './engine.ts'
 import { readTrim, remains, trimValue } from './entries.ts'
 import type { Rows } from './overlay.ts'
-import { behind, entryKey, seqOf, tailKey, trimKey } from './rows.ts'
+import { entryKey, seqOf, tailKey, trimKey } from './rows.ts'
 
 interface Needs {
   log: Pick<MessageLog, 'tails'> &
