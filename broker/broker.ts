@@ -200,6 +200,7 @@ class MqttBroker implements Broker {
   async #leave(connection: Connection): Promise<void> {
     const { client, session, ingress, origins } = connection
     session.pump.close()
+    connection.leave()
     try {
       if (ingress.unanswered > 0) await Promise.race([ingress.idle(), this.#limit()])
       if (connection.saidGoodbye) await origins.clear().catch(error => this.#needs.observer.failed('origins', error))

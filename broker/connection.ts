@@ -5,7 +5,7 @@ import { Fault, type FaultCode } from '../protocol/faults.ts'
 import type { EpochMs } from '../protocol/ids.ts'
 import type { AedesClient, PublishPacket } from './aedes.ts'
 import { refused } from './answers.ts'
-import type { InboundPublish, Ingress } from './ingress.ts'
+import { type InboundPublish, type Ingress, inboundOf } from './ingress.ts'
 import type { BrokerObserver } from './observer.ts'
 import type { Origins } from './origins.ts'
 import type { Outlet } from './sender.ts'
@@ -111,9 +111,17 @@ export class Connection implements Outlet {
     this.begun = true
     this.#begin?.()
   }
+  /** The connection is over: what waited for its CONNACK waits no longer. */
+  leave(): void {
+    this.#begin?.()
+  }
 
-  /** One SUBSCRIBE or UNSUBSCRIBE at a time, in order. A fault ends the connection. */
-  control(work: () => Promise<void>): void {
+  /**
+   * One SUBSCRIBE or UNSUBSCRIBE at a time, in order. A fault ends the connection. `first`: what is published behind it waits
+   * for it, so that who subscribes and then publishes hears it.
+   */
+  control(work: () => Promise<void>, first = false): void {
+    if (first) this.ingress.hold()
     if (++this.#controls > MAX_CONTROL) this.client.reading.hold('control')
     this.#control = this.#control.then(async () => {
       try {
@@ -123,6 +131,7 @@ export class Connection implements Outlet {
         if (fault.code === 'internal') this.#needs.observer.failed('control', fault.cause)
         this.end(fault.code)
       } finally {
+        if (first) this.ingress.goOn()
         if (--this.#controls === 0) this.client.reading.goOn('control')
       }
     })
@@ -133,7 +142,7 @@ export class Connection implements Outlet {
     this.#deaf ||= this.closing !== undefined && packet.qos > 0
     if (this.#deaf) return
     this.#slowDown()
-    const publish = inbound(packet)
+    const publish = inboundOf(packet)
     this.ingress.publish(publish, fault => {
       if (!this.open) return
       if (!fault) this.#acknowledge(done)
@@ -221,20 +230,6 @@ export class Connection implements Outlet {
       this.#taken = taken
       this.#takenAt = now
     } else if (now - this.#takenAt > limits.stalledMs) this.end('reader-stalled')
-  }
-}
-
-function inbound(packet: PublishPacket): InboundPublish {
-  const { topic, payload, qos, dup, retain, messageId, properties } = packet
-  return {
-    topic,
-    payload: typeof payload === 'string' ? Buffer.from(payload) : payload,
-    qos,
-    packetId: messageId ?? 0,
-    dup,
-    retain,
-    responseTopic: properties?.responseTopic,
-    correlationData: properties?.correlationData,
   }
 }
 

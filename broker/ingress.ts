@@ -7,6 +7,7 @@ import type { Known, Turn } from '../core/caller.ts'
 import type { Scheduler } from '../core/ports.ts'
 import type { Run } from '../core/run.ts'
 import { Fault } from '../protocol/faults.ts'
+import type { PublishPacket } from './aedes.ts'
 import { answer, fail, type Question, replyTopic } from './answers.ts'
 import type { Origins } from './origins.ts'
 import { type Request, requestOf } from './requests.ts'
@@ -21,6 +22,20 @@ export interface InboundPublish {
   retain: boolean
   responseTopic?: string | undefined
   correlationData?: Uint8Array | undefined
+}
+
+export function inboundOf(packet: PublishPacket): InboundPublish {
+  const { topic, payload, qos, dup, retain, messageId, properties } = packet
+  return {
+    topic,
+    payload: typeof payload === 'string' ? Buffer.from(payload) : payload,
+    qos,
+    packetId: messageId ?? 0,
+    dup,
+    retain,
+    responseTopic: properties?.responseTopic,
+    correlationData: properties?.correlationData,
+  }
 }
 
 interface Needs {
@@ -51,6 +66,7 @@ export class Ingress {
   /** Not started yet. */
   readonly #waiting: Slot[] = []
   #blocked = false
+  #held = 0
   #draining = false
   #calls = 0
   #callDone: (() => void)[] = []
@@ -79,10 +95,19 @@ export class Ingress {
     this.#drain()
   }
 
+  /** What comes from now on waits until as many calls of `goOn`. */
+  hold(): void {
+    this.#held++
+  }
+  goOn(): void {
+    this.#held--
+    this.#drain()
+  }
+
   #drain(): void {
     if (this.#draining) return
     this.#draining = true
-    while (!this.#blocked) {
+    while (!this.#blocked && this.#held === 0) {
       const slot = this.#waiting.shift()
       if (!slot) break
       this.#blocked = true

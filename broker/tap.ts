@@ -68,10 +68,10 @@ function takes(connection: Connection, packet: InboundPacket, needs: SubscribeNe
       if (connection.open) connection.session.pump.acked(packet.messageId ?? 0)
       break
     case 'subscribe':
-      connection.control(() => subscribe(connection, packet as unknown as SubscribePacket, needs))
+      connection.control(() => subscribe(connection, packet as unknown as SubscribePacket, needs), true)
       break
     case 'unsubscribe':
-      connection.control(() => unsubscribe(connection, packet as unknown as UnsubscribePacket))
+      connection.control(() => unsubscribe(connection, packet as unknown as UnsubscribePacket), true)
       break
     case 'publish':
       return refusesTopic(connection, packet)

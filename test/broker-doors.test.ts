@@ -31,6 +31,26 @@ test('packets come byte by byte, and many in one piece', async t => {
   }
 })
 
+test('who subscribes and publishes in one breath hears it', async t => {
+  const server = await TestServer.start(t)
+  const { bob } = await server.people('bob')
+  for (let nth = 0; nth < 50; nth++) {
+    const script = new Script({ port: server.ports.mqtt }, 5)
+    const packets = [
+      connectPacket(5, { clientId: `breath-${nth}`, username: 'bob', password: bob.key }),
+      subscribePacket(5, 1, [{ filter: bob.inbox }]),
+      publishPacket(5, { topic: 'im/u/bob/send', payload: `${nth}`, qos: 1, id: 2 }),
+    ]
+    script.send(Buffer.concat(packets))
+    assert.equal((await script.next('connack')).code, 0)
+    await script.next('puback')
+    await script.ping()
+    const heard = script.packets.flatMap(packet => (packet.type === 'publish' ? entryOf(packet).text : []))
+    assert.deepEqual(heard, [`${nth}`])
+    await script.cut()
+  }
+})
+
 test('a WebSocket carries packets in any frames, and a text frame ends it', async t => {
   const server = await TestServer.start(t)
   const { bob } = await server.people('bob')
