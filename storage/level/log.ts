@@ -172,13 +172,11 @@ export class LevelLog implements MessageLog, Appending, Participant {
   }
   failed(): void {
     this.#ends.failed()
-    this.#needs.hot.clear()
-    this.#blocks.clear()
+    this.#forget()
   }
   async recovered(): Promise<void> {
     // What was read since the write failed may be what was there without it.
-    this.#needs.hot.clear()
-    this.#blocks.clear()
+    this.#forget()
     for (const [conversation, told] of this.#ends.allUntold()) {
       const key = tailKey(conversation)
       const { seq: end } = readTail(key, await this.#needs.engine.get(key))
@@ -188,5 +186,9 @@ export class LevelLog implements MessageLog, Appending, Participant {
       for (const entry of entries) this.#tell(conversation, entry)
     }
     this.resume()
+  }
+  #forget(): void {
+    this.#needs.hot.clear()
+    this.#blocks.clear()
   }
 }

@@ -103,7 +103,7 @@ export const SESSIONS: readonly Mutant[] = [
   {
     name: 'publishes are started without waiting for the place of the one before',
     file: 'broker/ingress.ts',
-    find: '    while (!this.#blocked) {',
+    find: '    while (!this.#blocked && this.#held === 0) {',
     put: '    for (;;) {',
     verdict: 'reordered',
   },
