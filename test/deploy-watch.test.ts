@@ -11,6 +11,7 @@ import { connectAsync } from 'mqtt'
 import { FAULTS } from '../protocol/faults.ts'
 import { ROOT } from '../server/documents.ts'
 import { Telemetry } from '../server/telemetry.ts'
+import { certify } from './support/certificate.ts'
 import { documents, filesBelow, NOTHING, type Tree, text } from './support/deploy.ts'
 import { absent, TestServer } from './support/server.ts'
 
@@ -221,31 +222,13 @@ function shipped(dir: string, listens: Before, upstream: { mqtt: number; http: n
   for (const name of existsSync(join(dir, 'tls_key')) ? ['stream.conf', 'http.conf'] : [])
     writeFileSync(join(dir, 'tls', name), settle(text(`deploy/nginx/tls/${name}`)))
 }
-function certify(dir: string): void {
-  const made = spawnSync('openssl', [
-    'req',
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:prime256v1',
-    '-nodes',
-    '-days',
-    '2',
-    '-subj',
-    '/CN=localhost',
-    '-keyout',
-    join(dir, 'tls_key'),
-    '-out',
-    join(dir, 'tls_certificate'),
-  ])
-  assert.equal(made.status, 0, String(made.stderr))
-}
+
+const tlsOf = (dir: string) => ({ key: join(dir, 'tls_key'), cert: join(dir, 'tls_certificate') })
 
 for (const tls of [false, true])
   test(`nginx takes its file ${tls ? 'with' : 'without'} TLS`, { skip: nginx }, async t => {
     const dir = folder(t)
-    if (tls) certify(dir)
+    if (tls) certify(tlsOf(dir))
     const [mqtt = 0, http = 0, mqtts = 0, https = 0, closed = 0] = await freePorts(5)
     shipped(dir, { mqtt, http, mqtts, https }, { mqtt: closed, http: closed }, closed)
     const checked = checkNginx(dir)
@@ -264,7 +247,7 @@ test('through nginx a client speaks MQTT, WebSocket and REST, and does not reach
   })
   const { key } = await server.register('alice')
   const dir = folder(t)
-  certify(dir)
+  certify(tlsOf(dir))
   const [mqtt = 0, http = 0, mqtts = 0, https = 0, closed = 0] = await freePorts(5)
   shipped(dir, { mqtt, http, mqtts, https }, server.ports, closed)
   await startNginx(t, dir)

@@ -260,7 +260,9 @@ test('behind Sentinels the new master is found when the old one dies', { skip },
   await until(async () => /master_link_status:up/.test(String(await replica.ask('INFO'))), 'the replica has its copy')
 
   await master.kill()
-  await until(async () => /role:master/.test(String(await replica.ask('INFO'))), 'the replica is the master')
+  // Who is made the master cuts off whoever was talking to it.
+  const role = async () => String(await replica.ask('INFO').catch(() => ''))
+  await until(async () => /role:master/.test(await role()), 'the replica is the master')
   await whole(a, b)
   await until(async () => (await heldBy(b, 's'))?.length === 1, 'it is held')
   await until(() => b.missed() > 0, 'b is told')
@@ -278,14 +280,19 @@ test('a part of a Cluster that comes back empty has everything again, and the bu
   for (const key of keys) a.leases.hold(key, 'v')
   await Promise.all([a.leases.settled(), b.bus.settled()])
   const held = async () => (await b.leases.get(keys))?.filter(holdings => holdings.length === 1).length
-  assert.equal(await held(), 300)
+  // A Cluster just made may not be of one mind for a moment.
+  await until(async () => (await held()) === 300, 'all is held')
 
   for (const server of servers) {
     await server.kill()
     await until(() => a.bus.healthy && b.bus.healthy, 'the bus is whole without one of three')
     const count = heard.heard.length
-    a.bus.publish('x', text('by another'))
-    await until(() => heard.heard.length > count, 'it is heard')
+    // Nodes of a Cluster that have just found each other again may lose what they carry between them, and tell nobody.
+    await until(async () => {
+      a.bus.publish('x', text('by another'))
+      await new Promise(resolve => setTimeout(resolve, 100))
+      return heard.heard.length > count
+    }, 'it is heard')
     await server.start()
     await until(async () => (await held()) === 300, 'all is held again')
   }

@@ -10,7 +10,8 @@ import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import mqtt from 'mqtt'
-import { rest, TestServer } from './support/server.ts'
+import { certify } from './support/certificate.ts'
+import { absent, rest, TestServer } from './support/server.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const MAIN = join(ROOT, 'dist/server/main.js')
@@ -124,36 +125,12 @@ test('sockets past the limit are closed at once, and the rest go on', async t =>
   assert.ok(held.every(socket => !socket.destroyed))
 })
 
-test('with a certificate HTTP is HTTPS, and MQTT comes over TLS and secure WebSocket', async t => {
+test('with a certificate HTTP is HTTPS, and MQTT comes over TLS and secure WebSocket', {
+  skip: await absent('openssl'),
+}, async t => {
   const directory = folder(t)
   const [cert, key] = [join(directory, 'cert.pem'), join(directory, 'key.pem')]
-  try {
-    execFileSync(
-      'openssl',
-      [
-        'req',
-        '-x509',
-        '-newkey',
-        'ec',
-        '-pkeyopt',
-        'ec_paramgen_curve:P-256',
-        '-nodes',
-        '-days',
-        '2',
-        '-subj',
-        '/CN=localhost',
-        '-keyout',
-        key,
-        '-out',
-        cert,
-      ],
-      { stdio: 'ignore' },
-    )
-  } catch {
-    assert.ok(!process.env.REQUIRE_REAL_PARTS, 'openssl is not installed')
-    t.skip('openssl is not installed')
-    return
-  }
+  certify({ key, cert })
   const server = await TestServer.start(t, {
     IM_TLS_CERT: cert,
     IM_TLS_KEY: key,

@@ -1,6 +1,6 @@
 /** The embedded database when writes fail, queues fill, the disk is full, and time goes by. */
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { MemoryLevel } from 'memory-level'
 import { put, type Storage, table } from '../core/ports.ts'
 import { Chain } from '../storage/level/chain.ts'
@@ -205,12 +205,17 @@ async function settled(storage: Storage): Promise<void> {
   for (const _ of range(1, 20)) await storage.records.write([put(NOTES, 'p', 'k', { text: '' })])
 }
 
-test('what is on disk and not known to be durable is read by nobody', async t => {
+/** One message of an earlier opening, so that the caches of this one are empty. */
+async function reopenedWithOne(t: TestContext) {
   const directory = await place(t)
   const before = await opened(t, directory)
   await before.storage.log.append(OPS, says('1'))
   await before.storage[Symbol.asyncDispose]()
-  const { level, storage, clock } = await opened(t, directory)
+  return opened(t, directory)
+}
+
+test('what is on disk and not known to be durable is read by nobody', async t => {
+  const { level, storage, clock } = await reopenedWithOne(t)
   const { log } = storage
   let written: () => void = () => {}
   let outcome: Promise<void> = Promise.resolve()
@@ -258,11 +263,7 @@ test('what is on disk and not known to be durable is read by nobody', async t =>
 })
 
 test('an end that was read before a write failed is not the end when the write turns out to be there', async t => {
-  const directory = await place(t)
-  const before = await opened(t, directory)
-  await before.storage.log.append(OPS, says('1'))
-  await before.storage[Symbol.asyncDispose]()
-  const { level, storage, clock } = await opened(t, directory)
+  const { level, storage, clock } = await reopenedWithOne(t)
   const { log } = storage
   const control = saboteur(level)
   // The first read is answered late.

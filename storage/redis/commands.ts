@@ -1,6 +1,6 @@
 /** The connection for commands: each answers in time or counts as away, and only so many are under way. */
 import { Cluster, type Redis } from 'ioredis'
-import { dialCommands, PATIENCE_MS } from './dial.ts'
+import { backoffMs, dialCommands, PATIENCE_MS } from './dial.ts'
 import { SCRIPTS } from './scripts.ts'
 import { type Told, Trouble } from './trouble.ts'
 import type { Address } from './url.ts'
@@ -22,6 +22,8 @@ export class Commands {
   readonly #trouble: Trouble
   readonly #onReady = new Set<() => void>()
   #underWay = 0
+  #ends = 0
+  #reviving: NodeJS.Timeout | undefined
 
   constructor(address: Address, name: string, tell?: (told: Told) => void) {
     this.#trouble = new Trouble('commands', tell)
@@ -29,12 +31,14 @@ export class Commands {
     for (const [script, { lua }] of Object.entries(SCRIPTS)) client.defineCommand(script, { numberOfKeys: 1, lua })
     this.client = client as Client
     const ready = () => {
+      this.#ends = 0
       this.#trouble.over()
       for (const listener of this.#onReady) listener()
     }
     client.on('error', (error: Error) => this.#trouble.say(error))
     client.on('ready', ready)
     client.on('close', () => this.#trouble.say(new Error('The connection was closed.')))
+    client.on('end', this.#revive)
     // One part of a Cluster may come back empty while the rest never went.
     if (client instanceof Cluster)
       client.on('+node', (node: Redis) => node.on('ready', () => client.status === 'ready' && ready()))
@@ -50,6 +54,12 @@ export class Commands {
     } catch (error) {
       this.#trouble.say(error)
     }
+  }
+
+  /** The client gives up for good when a Sentinel tells of a failover while it is connecting. */
+  readonly #revive = (): void => {
+    this.#reviving = setTimeout(() => this.client.connect().catch(() => {}), backoffMs(this.#ends++))
+    this.#reviving.unref()
   }
 
   get isReady(): boolean {
@@ -79,6 +89,8 @@ export class Commands {
 
   close(): void {
     this.#onReady.clear()
+    this.client.off('end', this.#revive)
+    clearTimeout(this.#reviving)
     this.client.disconnect()
   }
 }
