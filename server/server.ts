@@ -43,6 +43,7 @@ export async function createServer(config: Config, overrides: Partial<Overrides>
   try {
     const storage = overrides.storage ?? (await open(config, telemetry))
     parts.add(() => storage[Symbol.asyncDispose]())
+    telemetry.ready = () => storage.ready()
     const connections = new Relay()
     const core = await openCore(config, storage, connections, telemetry, overrides)
     parts.add(() => core[Symbol.asyncDispose]())

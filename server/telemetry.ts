@@ -1,14 +1,18 @@
 /** What happened, told once: the log line and the metric together. Bodies and secrets are in neither. Nothing here throws. */
 import { pino } from 'pino'
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { collectDefaultMetrics } from 'prom-client'
 import type { HttpObserver } from '../api/app.ts'
 import type { BrokerGauges, BrokerObserver } from '../broker/broker.ts'
 import type { Caller } from '../core/caller.ts'
 import type { Observer } from '../core/run.ts'
 import type { Fault } from '../protocol/faults.ts'
 import type { OperationName } from '../protocol/operations.ts'
-import type { StorageObserver } from '../storage/open.ts'
+import type { StorageObserver, StorageRequest } from '../storage/open.ts'
 import type { Config } from './config.ts'
+import { diskMetrics, healthMetrics } from './telemetry/health.ts'
+import { Meters } from './telemetry/meters.ts'
+import { processMetrics } from './telemetry/process.ts'
+import { Requests } from './telemetry/requests.ts'
 
 const SENDS: ReadonlySet<OperationName> = new Set([
   'sendMessage',
@@ -17,53 +21,47 @@ const SENDS: ReadonlySet<OperationName> = new Set([
   'sendCommand',
   'sendResult',
 ])
-const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5]
+/** Settings that some metrics go by; those are absent without. */
+type About = Pick<Config, 'logLevel'> & Partial<Config>
 
 export class Telemetry implements Observer, BrokerObserver, StorageObserver, HttpObserver {
   readonly log
-  readonly #registry = new Registry()
+  readonly #meters = new Meters()
   /** Set when the broker is there. */
   gauges: () => BrokerGauges = () => ({ connections: 0, behind: 0, lag: 0, inFlight: 0, unanswered: 0 })
 
-  constructor({ logLevel }: Pick<Config, 'logLevel'>) {
+  /** Rejects while messages cannot be stored; set when the storage is there. */
+  ready: () => Promise<void> = () => Promise.reject(new Error('The server is starting.'))
+
+  constructor({ logLevel, storage, tlsCertificate, dataDirectory, diskLowWaterMiB = 0 }: About) {
     this.log = pino(
       { level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
       pino.destination({ dest: 2, sync: true }),
     )
     // Event-loop delay, CPU and memory are among these.
-    collectDefaultMetrics({ register: this.#registry })
-    for (const name of ['connections', 'behind', 'lag', 'inFlight', 'unanswered'] as const) this.#gauge(name)
+    collectDefaultMetrics({ register: this.#meters.registry })
+    processMetrics(this.#meters, { tlsCertificate })
+    healthMetrics(this.#meters, () => this.ready())
+    if (storage === 'level' && dataDirectory !== undefined)
+      diskMetrics(this.#meters, { dataDirectory, diskLowWaterMiB })
+    if (storage !== undefined) this.#asked.begin(storage)
+    this.#meters.add(() => this.#asked.print())
+    for (const name of Object.keys(GAUGES) as (keyof BrokerGauges)[])
+      this.#meters.gauge(...GAUGES[name], () => this.gauges()[name])
   }
 
-  async metrics(): Promise<{ contentType: string; body: string }> {
-    return { contentType: this.#registry.contentType, body: await this.#registry.metrics() }
+  metrics(): Promise<{ contentType: string; body: string }> {
+    return this.#meters.print()
   }
-
-  #gauge(name: keyof BrokerGauges): void {
-    const [metric, help] = GAUGES[name]
-    const telemetry = this
-    new Gauge({
-      name: metric,
-      help,
-      registers: [this.#registry],
-      collect() {
-        this.set(telemetry.gauges()[name])
-      },
-    })
-  }
-  #counter = <L extends string>(name: string, help: string, labelNames: L[] = []) =>
-    new Counter({ name, help, labelNames, registers: [this.#registry] })
-  #histogram = <L extends string>(name: string, help: string, buckets: number[], labelNames: L[] = []) =>
-    new Histogram({ name, help, buckets, labelNames, registers: [this.#registry] })
 
   // ---- operations ----
 
-  readonly #operations = this.#counter(
+  readonly #operations = this.#meters.counter(
     'im_operations_total',
     'Operations, by name and by the fault that refused them.',
     ['operation', 'fault'],
   )
-  readonly #sends = this.#histogram('im_send_seconds', 'From a send to its entry being durable.', SECONDS)
+  readonly #sends = this.#meters.histogram('im_send_seconds', 'From a send to its entry being durable.')
 
   ran(operation: OperationName, _caller: Caller, tookMs: number, fault?: Fault): void {
     this.#operations.inc({ operation, fault: fault?.code ?? 'none' })
@@ -75,12 +73,17 @@ export class Telemetry implements Observer, BrokerObserver, StorageObserver, Htt
 
   // ---- storage ----
 
-  readonly #commits = this.#histogram('im_append_seconds', 'A group commit, until it is durable.', SECONDS)
-  readonly #rows = this.#counter('im_storage_rows_total', 'Rows written.')
-  readonly #transactions = this.#counter('im_storage_transactions_total', 'Appends and record writes committed.')
-  readonly #bytes = this.#counter('im_storage_bytes_total', 'Bytes written, keys included.')
-  readonly #storageErrors = this.#counter('im_storage_errors_total', 'Batches of writes that failed.')
+  readonly #commits = this.#meters.histogram('im_append_seconds', 'A group commit, until it is durable.')
+  readonly #rows = this.#meters.counter('im_storage_rows_total', 'Rows written.')
+  readonly #transactions = this.#meters.counter('im_storage_transactions_total', 'Appends and record writes committed.')
+  readonly #bytes = this.#meters.counter('im_storage_bytes_total', 'Bytes written, keys included.')
+  readonly #storageErrors = this.#meters.counter('im_storage_errors_total', 'Batches of writes that failed.')
 
+  readonly #asked = new Requests()
+
+  asked(request: StorageRequest): void {
+    this.#asked.count(request)
+  }
   committed({ transactions, rows, bytes, tookMs }: Parameters<StorageObserver['committed']>[0]): void {
     this.#commits.observe(tookMs / 1000)
     this.#rows.inc(rows)
@@ -100,11 +103,11 @@ export class Telemetry implements Observer, BrokerObserver, StorageObserver, Htt
 
   // ---- HTTP ----
 
-  readonly #requests = this.#counter('im_http_requests_total', 'HTTP requests, by operation and status.', [
+  readonly #requests = this.#meters.counter('im_http_requests_total', 'HTTP requests, by operation and status.', [
     'route',
     'status',
   ])
-  readonly #answers = this.#histogram('im_http_seconds', 'From an HTTP request to its answer.', SECONDS)
+  readonly #answers = this.#meters.histogram('im_http_seconds', 'From an HTTP request to its answer.')
 
   answered(route: string, status: number, tookMs: number): void {
     this.#requests.inc({ route, status })
@@ -113,20 +116,20 @@ export class Telemetry implements Observer, BrokerObserver, StorageObserver, Htt
 
   // ---- broker ----
 
-  readonly #connects = this.#counter('im_connects_total', 'MQTT connections accepted.')
-  readonly #refusedConnects = this.#counter('im_connects_refused_total', 'MQTT connections refused, by fault.', [
+  readonly #connects = this.#meters.counter('im_connects_total', 'MQTT connections accepted.')
+  readonly #refusedConnects = this.#meters.counter('im_connects_refused_total', 'MQTT connections refused, by fault.', [
     'fault',
   ])
-  readonly #refusedPublishes = this.#counter(
+  readonly #refusedPublishes = this.#meters.counter(
     'im_publishes_refused_total',
     'Publishes refused or left unanswered, by fault.',
     ['fault'],
   )
-  readonly #ended = this.#counter('im_connections_ended_total', 'Connections that the server ended, by fault.', [
+  readonly #ended = this.#meters.counter('im_connections_ended_total', 'Connections that the server ended, by fault.', [
     'fault',
   ])
-  readonly #delivered = this.#counter('im_deliveries_total', 'Entries that a reader has acknowledged.')
-  readonly #stalled = this.#counter('im_pump_stalled_total', 'Pumps that stood still and were started again.')
+  readonly #delivered = this.#meters.counter('im_deliveries_total', 'Entries that a reader has acknowledged.')
+  readonly #stalled = this.#meters.counter('im_pump_stalled_total', 'Pumps that stood still and were started again.')
 
   connected = (): void => this.#connects.inc()
   disconnected = (): void => {}

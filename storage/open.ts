@@ -16,11 +16,13 @@ import { openOver } from './level/open.ts'
 import { pictured } from './level/picture.ts'
 import { LevelRestoration, mustBeEmpty, UNFINISHED, unfinishedIn } from './level/restoration.ts'
 import { Witness } from './level/witness.ts'
+import { observed, type StorageRequest } from './observed.ts'
 
 export type { Archive, EntryItem, Item, RecordItem, RemainsItem, Restoration } from './archive.ts'
 export { type OpenedCluster, openCluster } from './cluster.ts'
 export type { Backup } from './level/backup.ts'
 export { type Inspection, inspect } from './level/inspect.ts'
+export { OPERATIONS, OUTCOMES, type StorageRequest } from './observed.ts'
 export { CannotOpen, Damaged }
 
 /** Told of what happens below the ports. */
@@ -36,6 +38,8 @@ export interface StorageObserver {
    * then not acknowledged; or damaged since, which cannot be told apart.
    */
   tornWrite(torn: { file: string; at: number }): void
+  /** A request to log or records has its outcome. */
+  asked(request: StorageRequest): void
 }
 
 interface Common {
@@ -57,6 +61,12 @@ export type StorageOptions = LevelOptions | MemoryOptions
 
 /** @throws CannotOpen: in use by another process, not ours, of another format, damaged, or with a hole. */
 export async function openStorage(options: StorageOptions): Promise<Storage> {
+  const { engine, observer } = options
+  const storage = await openEngine(options)
+  return observer?.asked ? observed(storage, { engine, tell: request => observer.asked?.(request) }) : storage
+}
+
+async function openEngine(options: StorageOptions): Promise<Storage> {
   if (options.engine === 'memory') {
     const level: Level = new MemoryLevel<string, Buffer>({ valueEncoding: 'buffer' })
     return openOver(level, { ...options, fsync: false, lowWaterBytes: 0, free: async () => Number.POSITIVE_INFINITY })

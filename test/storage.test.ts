@@ -28,6 +28,13 @@ const ENGINES: Engine[] = [
       return { open: clock => openStorage({ engine: 'memory', clock }) }
     },
   },
+  {
+    name: 'memory, observed',
+    keeps: false,
+    async make() {
+      return { open: clock => openStorage({ engine: 'memory', clock, observer: { asked() {} } }) }
+    },
+  },
 ]
 
 for (const engine of ENGINES) {
