@@ -1,0 +1,108 @@
+/** The schema: numbered files, each applied once, by one node at a time, only ever forward. */
+import { createHash, randomBytes } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { CannotOpen } from '../level/meta.ts'
+import type { Ring } from './ring.ts'
+
+/** Beside the sources; what is compiled reads them there. */
+const FOLDER = new URL('../../../storage/cassandra/migrations/', import.meta.url)
+/** A node that applies migrations says so again and again; one that is silent for so long has died. */
+const LOCK_SECONDS = 30
+const RETRY_MS = 500
+const WAIT_MS = 120_000
+
+export interface Migration {
+  number: number
+  name: string
+  text: string
+}
+
+export async function migrations(folder: URL = FOLDER): Promise<Migration[]> {
+  const names = (await readdir(fileURLToPath(folder))).filter(name => /^\d{3}-.*\.cql$/.test(name)).sort()
+  return Promise.all(
+    names.map(async name => ({
+      number: Number(name.slice(0, 3)),
+      name,
+      text: await readFile(fileURLToPath(new URL(name, folder)), 'utf8'),
+    })),
+  )
+}
+
+/** Statements of a file: without comments, apart at semicolons at the end of a line. */
+export function statementsOf(text: string): string[] {
+  const bare = text.replace(/^\s*--.*$/gm, '')
+  return bare
+    .split(/;\s*$/m)
+    .map(statement => statement.trim())
+    .filter(statement => statement !== '')
+}
+
+/**
+ * Brings the keyspace's schema up to date. @throws CannotOpen: it is newer than this version, or was changed by hand, or
+ * another node has been at it for too long.
+ */
+export async function migrate(
+  ring: Ring,
+  wanted: readonly Migration[],
+  pause: (ms: number) => Promise<void>,
+): Promise<void> {
+  await ring.command('CREATE TABLE IF NOT EXISTS migrations (number int PRIMARY KEY, name text, sha256 text)')
+  await ring.command('CREATE TABLE IF NOT EXISTS migration_lock (id int PRIMARY KEY, holder text)')
+  if ((await missing(ring, wanted)).length === 0) return
+  const holder = randomBytes(9).toString('base64url')
+  await acquire(ring, holder, pause)
+  try {
+    for (const migration of await missing(ring, wanted)) {
+      for (const statement of statementsOf(migration.text)) {
+        await hold(ring, holder)
+        await ring.command(ifAbsent(statement))
+      }
+      const { number, name, text } = migration
+      const set = 'INSERT INTO migrations (number, name, sha256) VALUES (?, ?, ?)'
+      await ring.write([[set, [number, name, hashOf(text)]]])
+    }
+  } finally {
+    await ring.compareAndSet([['DELETE FROM migration_lock WHERE id = 1 IF holder = ?', [holder]]])
+  }
+}
+
+async function missing(ring: Ring, wanted: readonly Migration[]): Promise<Migration[]> {
+  const rows = await ring.read('SELECT number, name, sha256 FROM migrations', [])
+  const applied = new Map(rows.map(row => [Number(row.number), row]))
+  for (const { number, name, text } of wanted) {
+    const there = applied.get(number)
+    if (there && there.sha256 !== hashOf(text))
+      throw new CannotOpen(`Migration ${name} was applied to this keyspace with other contents.`)
+    applied.delete(number)
+  }
+  const [newer] = applied.values()
+  if (newer) throw new CannotOpen(`The keyspace was written by a newer version of this program: it has ${newer.name}.`)
+  return wanted.filter(({ number }) => !rows.some(row => Number(row.number) === number))
+}
+
+/** What a node that died half way has made is there already. */
+const ifAbsent = (statement: string) =>
+  statement
+    .replace(/^CREATE TABLE (?!IF NOT EXISTS)/i, 'CREATE TABLE IF NOT EXISTS ')
+    .replace(/^(ALTER TABLE \S+ ADD) (?!IF NOT EXISTS)/i, '$1 IF NOT EXISTS ')
+
+async function acquire(ring: Ring, holder: string, pause: (ms: number) => Promise<void>): Promise<void> {
+  const insert = `INSERT INTO migration_lock (id, holder) VALUES (1, ?) IF NOT EXISTS USING TTL ${LOCK_SECONDS}`
+  for (let waited = 0; ; waited += RETRY_MS) {
+    const { outcome } = await ring.compareAndSet([[insert, [holder]]])
+    if (outcome === 'applied') return
+    const [row] = await ring.readSerial('SELECT holder FROM migration_lock WHERE id = 1', [])
+    if (row?.holder === holder) return
+    if (waited >= WAIT_MS) throw new CannotOpen('Another node has been changing the schema for two minutes.')
+    await pause(RETRY_MS)
+  }
+}
+
+async function hold(ring: Ring, holder: string): Promise<void> {
+  const again = `UPDATE migration_lock USING TTL ${LOCK_SECONDS} SET holder = ? WHERE id = 1 IF holder = ?`
+  const { outcome } = await ring.compareAndSet([[again, [holder, holder]]])
+  if (outcome !== 'applied') throw new CannotOpen('Another node took over the change of the schema.')
+}
+
+const hashOf = (text: string) => createHash('sha256').update(text).digest('hex')

@@ -1,0 +1,146 @@
+/** The driver as this engine uses it: prepared statements, conditional batches, bounded reads at once, errors as faults. */
+import { auth, Client, errors, policies, types } from 'cassandra-driver'
+import { Fault } from '../../protocol/faults.ts'
+
+export interface RingOptions {
+  /** `host` or `host:port`. */
+  hosts: readonly string[]
+  datacenter: string
+  keyspace: string
+  /** `local-quorum`: one datacenter writes an app. `quorum`: all of them do, and every write asks all of them. */
+  consistency: 'local-quorum' | 'quorum'
+  user?: string | undefined
+  password?: string | undefined
+  /** PEM of the authority that signed the nodes' certificates; TLS with it. */
+  ca?: string | undefined
+}
+export type Value = string | number | null | readonly string[]
+export type Statement = readonly [query: string, values: readonly Value[]]
+export type Row = Record<string, unknown>
+
+/** What became of a conditional batch; `unknown` is to be looked up before anyone is answered. */
+export type Outcome = 'applied' | 'refused' | 'unknown'
+
+/** Reads under way at once, of one call. */
+const AT_ONCE = 64
+const ANSWER_MS = 5_000
+const CONNECT_MS = 5_000
+
+/** The cause stays in the server's log. */
+export const unavailable = (cause: unknown) =>
+  cause instanceof Fault ? cause : new Fault('log-unavailable', {}, { cause })
+
+export class Ring {
+  readonly #client: Client
+  readonly #consistency: number
+  readonly #serial: number
+
+  private constructor(client: Client, local: boolean) {
+    const { consistencies } = types
+    this.#client = client
+    this.#consistency = local ? consistencies.localQuorum : consistencies.quorum
+    this.#serial = local ? consistencies.localSerial : consistencies.serial
+  }
+
+  /** Without a keyspace: for what is above all of them. @throws Error: no node answers, or it refuses. */
+  static async connect(options: Omit<RingOptions, 'keyspace'>, keyspace?: string): Promise<Ring> {
+    const { hosts, datacenter, user, password, ca, consistency } = options
+    const client = new Client({
+      contactPoints: [...hosts],
+      localDataCenter: datacenter,
+      ...(keyspace !== undefined && { keyspace }),
+      ...(user !== undefined && { authProvider: new auth.PlainTextAuthProvider(user, password ?? '') }),
+      ...(ca !== undefined && { sslOptions: { ca: [ca], rejectUnauthorized: true } }),
+      socketOptions: { readTimeout: ANSWER_MS, connectTimeout: CONNECT_MS, keepAlive: true },
+      policies: {
+        reconnection: new policies.reconnection.ExponentialReconnectionPolicy(200, 5_000, true),
+      },
+      queryOptions: { prepare: true },
+    })
+    try {
+      await client.connect()
+    } catch (cause) {
+      await client.shutdown().catch(() => {})
+      throw cause
+    }
+    return new Ring(client, consistency === 'local-quorum')
+  }
+
+  /** @throws Fault `log-unavailable` */
+  async read(query: string, values: readonly Value[]): Promise<Row[]> {
+    return this.#rows(query, values, this.#consistency)
+  }
+
+  /** Ends what is under way in the partition, as applied or as never to be; then reads. @throws Fault `log-unavailable` */
+  async readSerial(query: string, values: readonly Value[]): Promise<Row[]> {
+    return this.#rows(query, values, this.#serial)
+  }
+
+  /** For each item, a bounded number at once; in their order. The first failure is thrown when all that began have ended. */
+  async each<Item, Result>(items: readonly Item[], work: (item: Item) => Promise<Result>): Promise<Result[]> {
+    const results: Result[] = []
+    let next = 0
+    const runner = async () => {
+      while (next < items.length) {
+        const at = next++
+        results[at] = await work(items[at] as Item)
+      }
+    }
+    const runners = Array.from({ length: Math.min(AT_ONCE, items.length) }, runner)
+    const ended = await Promise.allSettled(runners)
+    const failed = ended.find(end => end.status === 'rejected')
+    if (failed) throw failed.reason
+    return results
+  }
+
+  /** Statements of one partition that may be repeated, as one mutation. @throws Fault `log-unavailable` */
+  async write(statements: readonly Statement[]): Promise<void> {
+    const queries = statements.map(([query, params]) => ({ query, params: [...params] }))
+    try {
+      await this.#client.batch(queries, {
+        prepare: true,
+        logged: false,
+        consistency: this.#consistency,
+        isIdempotent: true,
+      })
+    } catch (cause) {
+      throw unavailable(cause)
+    }
+  }
+
+  /** Statements of one partition, all if every condition holds, or none. */
+  async compareAndSet(statements: readonly Statement[]): Promise<{ outcome: Outcome; cause?: unknown }> {
+    const queries = statements.map(([query, params]) => ({ query, params: [...params] }))
+    const options = { prepare: true, logged: true, consistency: this.#consistency, serialConsistency: this.#serial }
+    try {
+      const { rows } = await this.#client.batch(queries, { ...options, isIdempotent: false })
+      return { outcome: rows[0]?.['[applied]'] === true ? 'applied' : 'refused' }
+    } catch (cause) {
+      return { outcome: isBeforeAnything(cause) ? 'refused' : 'unknown', cause }
+    }
+  }
+
+  /** A statement of a schema, or one that belongs to no partition. */
+  async command(query: string): Promise<Row[]> {
+    return (await this.#client.execute(query, [], { prepare: false })).rows as unknown as Row[]
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client.shutdown()
+  }
+
+  async #rows(query: string, values: readonly Value[], consistency: number): Promise<Row[]> {
+    try {
+      const all: Row[] = []
+      const result = await this.#client.execute(query, [...values], { prepare: true, consistency, isIdempotent: true })
+      for await (const row of result) all.push(row as unknown as Row)
+      return all
+    } catch (cause) {
+      throw unavailable(cause)
+    }
+  }
+}
+
+/** Refused by the coordinator before it asked any replica: nothing of it will ever be there. */
+const isBeforeAnything = (cause: unknown) =>
+  cause instanceof errors.ResponseError && cause.code === types.responseErrorCodes.unavailableException

@@ -1,0 +1,265 @@
+/** Writes of records: one home by one conditional batch, several by a decision; ranked rows beside them, as they come. */
+import type { Change, Clock } from '../../core/ports.ts'
+import { Fault } from '../../protocol/faults.ts'
+import {
+  at,
+  CELL,
+  type Cell,
+  cellOf,
+  holdCell,
+  lockCell,
+  markApplied,
+  nameOf,
+  newToken,
+  type Place,
+  placeOf,
+  rankedStatement,
+  readCell,
+  setCell,
+} from './cells.ts'
+import { type DecidedAt, type Decisions, type Lock, newLock } from './decisions.ts'
+import { dropEntry, type Entry, entriesOf, moved, putEntry } from './places.ts'
+import { byHome, planOf, type Step } from './plan.ts'
+import type { Redo } from './redo.ts'
+import type { Ring, Statement } from './ring.ts'
+
+interface Needs {
+  ring: Ring
+  clock: Clock
+  decisions: Decisions
+  redo: Redo
+  /** Resolves after so many milliseconds. */
+  pause: (ms: number) => Promise<void>
+  random: () => number
+}
+
+/** Another writer came first; the rows are read again. */
+const ATTEMPTS = 60
+const PAUSE_MS = 5
+const MAX_PAUSE_MS = 200
+/** Keys of one partition that are read by one query. */
+const KEYS_AT_ONCE = 100
+/** Statements of one plain batch. */
+const STATEMENTS = 100
+
+export class Writer {
+  readonly #needs: Needs
+
+  constructor(needs: Needs) {
+    this.#needs = needs
+  }
+
+  /** @throws Fault `conflict` · `log-unavailable` */
+  async write(changes: readonly Change[]): Promise<void> {
+    const ranked = changes.filter(({ rank }) => rank !== undefined)
+    const versioned = changes.filter(({ rank }) => rank === undefined)
+    if (versioned.length === 0) return this.writeRanked(ranked)
+    for (let attempt = 1; ; attempt++) {
+      const steps = await this.plan(versioned)
+      const homes = byHome(steps)
+      if (steps.every(({ next }) => !next)) return this.writeRanked(ranked)
+      await this.#gain(steps)
+      const done = homes.length === 1 ? await this.#setHome(steps, ranked) : await this.#setHomes(homes, ranked)
+      if (done) {
+        await this.finish(steps, ranked)
+        return
+      }
+      await this.again(attempt)
+    }
+  }
+
+  /** Reads the rows and says what becomes of them. @throws Fault `conflict` */
+  async plan(versioned: readonly Change[]): Promise<Step[]> {
+    for (let attempt = 1; ; attempt++) {
+      const cells = await this.read(versioned.map(placeOf))
+      if (cells) return planOf(versioned, cells, this.#needs.clock.now())
+      await this.again(attempt)
+    }
+  }
+
+  async again(attempt: number): Promise<void> {
+    if (attempt >= ATTEMPTS)
+      throw new Fault('log-unavailable', {}, { cause: new Error('Too many writers of one row.') })
+    const { pause, random } = this.#needs
+    await pause(Math.min(PAUSE_MS * 2 ** Math.min(attempt, 6), MAX_PAUSE_MS) * (0.5 + random()))
+  }
+
+  /** Rows as they are; nothing while one of them is set aside. */
+  async read(places: readonly Place[]): Promise<Map<string, Cell> | undefined> {
+    const { ring, decisions } = this.#needs
+    const wanted = new Map(places.map(place => [nameOf(place), place]))
+    const groups = new Map<string, Place[]>()
+    for (const place of wanted.values()) {
+      const of = `${place.home}\0${place.table.name}\0${place.partition}`
+      const group = groups.get(of)
+      if (group) group.push(place)
+      else groups.set(of, [place])
+    }
+    const parts = [...groups.values()].flatMap(group => chunks(group, KEYS_AT_ONCE))
+    const cells = new Map<string, Cell>()
+    let isFree = true
+    await ring.each(parts, async part => {
+      for (const [place, cell] of await this.#readPart(part)) {
+        cells.set(nameOf(place), cell)
+        if (!cell.lock) continue
+        isFree = false
+        await decisions.resolve(place, cell.lock)
+      }
+    })
+    return isFree ? cells : undefined
+  }
+
+  async #readPart(part: readonly Place[]): Promise<[Place, Cell][]> {
+    const { ring } = this.#needs
+    const [first] = part as [Place]
+    if (part.length === 1) return [[first, cellOf((await ring.read(...readCell(first)))[0])]]
+    const rows = await ring.read(
+      `SELECT key, ${CELL} FROM records WHERE home = ? AND tbl = ? AND partition = ? AND key IN ?`,
+      [...at(first).slice(0, 3), part.map(({ key }) => key)],
+    )
+    const byKey = new Map(rows.map(row => [row.key, row]))
+    return part.map(place => [place, cellOf(byKey.get(place.key))])
+  }
+
+  // ---- one home ----
+
+  async #setHome(steps: readonly Step[], ranked: readonly Change[]): Promise<boolean> {
+    const token = newToken()
+    const redo = this.#needs.redo.textOf(ranked)
+    const bearer = steps.find(({ next }) => next)
+    if (bearer?.next && redo) bearer.next.redo = redo
+    const statements = steps.map(({ place, before, next }) =>
+      next ? setCell(place, before, next, token) : holdCell(place, before),
+    )
+    return this.#set(statements, async () => {
+      const [row] = await this.#needs.ring.readSerial(...readCell((bearer as Step).place))
+      return cellOf(row).token === token
+    })
+  }
+
+  /** Whether it was set; where that is unknown, it is looked up. */
+  async #set(statements: readonly Statement[], look: () => Promise<boolean>): Promise<boolean> {
+    const { outcome, cause } = await this.#needs.ring.compareAndSet(statements)
+    if (outcome !== 'unknown') return outcome === 'applied'
+    try {
+      return await look()
+    } catch {
+      throw new Fault('log-unavailable', {}, { cause })
+    }
+  }
+
+  // ---- several homes ----
+
+  async #setHomes(homes: readonly Step[][], ranked: readonly Change[]): Promise<boolean> {
+    const lock = newLock()
+    const { decisions, redo } = this.#needs
+    const bearer = homes.flat().find(({ next }) => next)
+    const text = redo.textOf(ranked)
+    if (bearer?.next && text) bearer.next.redo = text
+    if (!(await this.setAside(homes, lock))) {
+      await this.settle(homes, lock, await decisions.settle(lock, 'off'))
+      return false
+    }
+    const outcome = await decisions.settle(lock, 'done')
+    await this.settle(homes, lock, outcome)
+    return outcome === 'done'
+  }
+
+  /** Every row says what it is to become. */
+  async setAside(homes: readonly Step[][], lock: Pick<Lock, 't' | 'at'>): Promise<boolean> {
+    const { ring } = this.#needs
+    const outcomes = await ring.each(homes, async steps => {
+      const statements = steps.map(({ place, before, next }) => lockCell(place, before, lockText(lock, next)))
+      return this.#set(statements, async () => {
+        const [{ place, next }] = steps as [Step]
+        const [row] = await ring.readSerial(...readCell(place))
+        return cellOf(row).lock === lockText(lock, next)
+      })
+    })
+    return outcomes.every(set => set)
+  }
+
+  /** What was set aside becomes what was decided. What cannot now does when it is met. */
+  async settle(homes: readonly Step[][], lock: Pick<Lock, 't' | 'at'>, outcome: 'done' | 'off'): Promise<void> {
+    const { ring, decisions } = this.#needs
+    let isWhole = true
+    await ring.each(homes.flat(), async ({ place, next }) => {
+      const whole: Lock = { ...lock, ...(next && { next }) }
+      await decisions.finish(place, lockText(lock, next), whole, outcome).catch(() => {
+        isWhole = false
+      })
+    })
+    if (isWhole) await decisions.forget(lock).catch(() => {})
+  }
+
+  // ---- beside the rows ----
+
+  /** Before a row says that it stands there. */
+  async #gain(steps: readonly Step[]): Promise<void> {
+    await this.putEntries(steps)
+  }
+  async putEntries(steps: readonly Step[]): Promise<void> {
+    const puts = steps.flatMap(({ gained, next }) => gained.map(entry => ({ entry, stamp: next?.stamp ?? 0 })))
+    await this.#needs.ring.each(puts, ({ entry, stamp }) => this.#needs.ring.write([putEntry(entry, stamp)]))
+  }
+
+  /** After it: what the write has left to do; whoever reads the row does it, where this does not. */
+  async finish(steps: readonly Step[], ranked: readonly Change[]): Promise<void> {
+    const { ring } = this.#needs
+    if (ranked.length > 0) {
+      await this.writeRanked(ranked)
+      const bearer = steps.find(({ next }) => next?.redo !== undefined)
+      if (bearer?.next) await ring.write([markApplied(bearer.place, bearer.next.stamp)])
+    }
+    const drops = steps.flatMap(({ lost, next }) => lost.map(entry => ({ entry, stamp: (next?.stamp ?? 1) - 1 })))
+    // A left-over entry of an index is believed by nobody.
+    await ring.each(drops, ({ entry, stamp }) => ring.write([dropEntry(entry, stamp)])).catch(() => {})
+  }
+
+  /** Ranked rows, in whatever order. @throws Fault `log-unavailable` */
+  async writeRanked(changes: readonly Change[]): Promise<void> {
+    const { ring } = this.#needs
+    const indexed = changes.filter(({ table }) => table.indexes)
+    const lost: { entry: Entry; rank: number }[] = []
+    if (indexed.length > 0) {
+      const cells = await this.#rankedCells(indexed)
+      for (const change of indexed) {
+        const place = placeOf(change)
+        const { rank = 0, row } = change
+        const before = entriesOf(place, cells.get(nameOf(place))?.json)
+        const after = entriesOf(place, row && JSON.stringify(row))
+        lost.push(...moved(before, after).lost.map(entry => ({ entry, rank })))
+        // Also where it stands already: what a lower rank drops later must not be this one's.
+        await ring.each(after, entry => ring.write([putEntry(entry, rank)]))
+      }
+    }
+    const homes = new Map<string, Statement[]>()
+    for (const change of changes) {
+      const { home } = placeOf(change)
+      const statements = homes.get(home)
+      if (statements) statements.push(rankedStatement(change))
+      else homes.set(home, [rankedStatement(change)])
+    }
+    await ring.each(
+      [...homes.values()].flatMap(all => chunks(all, STATEMENTS)),
+      all => ring.write(all),
+    )
+    await ring.each(lost, ({ entry, rank }) => ring.write([dropEntry(entry, rank - 1)]))
+  }
+
+  async #rankedCells(changes: readonly Change[]): Promise<Map<string, Cell>> {
+    const { ring } = this.#needs
+    const cells = await ring.each(changes.map(placeOf), async place => {
+      const [row] = await ring.read(...readCell(place))
+      return [nameOf(place), cellOf(row)] as const
+    })
+    return new Map(cells)
+  }
+}
+
+const lockText = (lock: Pick<Lock, 't' | 'at'>, next: Step['next']): string =>
+  JSON.stringify({ t: lock.t, at: lock.at, ...(next && { next }) } satisfies Lock & { at: DecidedAt })
+
+function chunks<T>(all: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(all.length / size) }, (_, nth) => all.slice(nth * size, (nth + 1) * size))
+}
