@@ -2,7 +2,10 @@
 import type { Clock, Random, Storage, Table } from '../../core/ports.ts'
 import { CannotOpen } from '../level/meta.ts'
 import type { StorageObserver } from '../open.ts'
+import { ulids } from '../ulid.ts'
 import { Decisions } from './decisions.ts'
+import { Ends } from './ends.ts'
+import { CassandraLog } from './log.ts'
 import { migrate, migrations } from './migrations.ts'
 import { CassandraRecords } from './records.ts'
 import { Redo } from './redo.ts'
@@ -15,6 +18,8 @@ export interface CassandraNeeds extends RingOptions {
   observer: Partial<StorageObserver>
   /** Replicas in the datacenter of a keyspace that is not there yet. */
   replication: number
+  /** Entries of a bucket: set once, with the first start. */
+  bucketSize: number
   /** Tables with indexes: what a crash left to do is known by name only. */
   tables: readonly Table<never>[]
 }
@@ -30,11 +35,17 @@ export async function openCassandra(needs: CassandraNeeds): Promise<Storage> {
     const redo = new Redo(needs.tables)
     const writer = new Writer({ ring, clock: needs.clock, decisions, redo, pause, random: Math.random })
     const records = new CassandraRecords({ ring, writer, decisions, redo })
+    const ends = new Ends(ring, needs.bucketSize)
+    const { clock, random, observer } = needs
+    const log = new CassandraLog({ ring, ends, writer, decisions, redo, clock, ulid: ulids(random), pause, observer })
     return {
-      log: undefined as never,
+      log,
       records,
       async ready() {},
-      [Symbol.asyncDispose]: () => ring[Symbol.asyncDispose](),
+      async [Symbol.asyncDispose]() {
+        await log.close()
+        await ring[Symbol.asyncDispose]()
+      },
     }
   } catch (cause) {
     await ring[Symbol.asyncDispose]()

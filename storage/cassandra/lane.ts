@@ -1,0 +1,208 @@
+/**
+ * Appends of one conversation: what waits is put behind the tail by one conditional batch, one batch under way. The tail
+ * is the safety: where another node was first, what it appended is read and told, and the batch is made anew.
+ */
+import type { ConversationKey } from '../../core/ports.ts'
+import { Fault } from '../../protocol/faults.ts'
+import type { Append } from './append.ts'
+import { type Batch, compose } from './batch.ts'
+import { decide, newLock } from './decisions.ts'
+import { type End, hintBucket, markSettled } from './ends.ts'
+import type { Shared } from './log.ts'
+import { byHome, type Step } from './plan.ts'
+import { type Found, Repeats } from './repeats.ts'
+import type { Statement } from './ring.ts'
+
+const BATCH_APPENDS = 64
+const BATCH_BYTES = 512 * 1024
+const QUEUE = 10_000
+const FINISH_PAUSES_MS = [20, 100, 500, 2_000]
+
+export class Lane {
+  readonly #shared: Shared
+  readonly #conversation: ConversationKey
+  readonly #repeats: Repeats
+  #queue: Append[] = []
+  #end: End | undefined
+  #running: Promise<void> | undefined
+  #finishing: Promise<void> = Promise.resolve()
+
+  constructor(shared: Shared, conversation: ConversationKey) {
+    this.#shared = shared
+    this.#conversation = conversation
+    this.#repeats = new Repeats(shared, conversation)
+  }
+
+  get isIdle(): boolean {
+    return this.#running === undefined
+  }
+  async idle(): Promise<void> {
+    await this.#running
+    await this.#finishing
+  }
+
+  add(append: Append): void {
+    if (this.#queue.length >= QUEUE) {
+      append.reject(new Fault('log-unavailable', {}, { cause: new Error('Too many appends wait.') }))
+      return
+    }
+    this.#queue.push(append)
+    this.#running ??= this.#run()
+  }
+
+  async #run(): Promise<void> {
+    while (this.#queue.length > 0) {
+      // What is called in one turn of the loop goes together.
+      await Promise.resolve()
+      const taken = this.#take()
+      try {
+        await this.#commit(taken)
+      } catch (cause) {
+        // What is there is not known.
+        this.#end = undefined
+        const fault = cause instanceof Fault ? cause : new Fault('log-unavailable', {}, { cause })
+        for (const append of taken) append.reject(fault)
+      }
+    }
+    this.#running = undefined
+  }
+
+  #take(): Append[] {
+    let bytes = 0
+    let count = 0
+    while (count < this.#queue.length && count < BATCH_APPENDS && bytes < BATCH_BYTES)
+      bytes += this.#queue[count++]?.bytes ?? 0
+    return this.#queue.splice(0, count)
+  }
+
+  /** Each of them is resolved or rejected, or this throws. */
+  async #commit(taken: readonly Append[]): Promise<void> {
+    let waiting = [...taken]
+    for (let attempt = 1; waiting.length > 0; attempt++) {
+      const end = this.#end ?? (await this.#learn())
+      const bucket = await this.#bucketBehind(end)
+      waiting = this.#answer(waiting, await this.#repeats.before(waiting, bucket))
+      const batch = await compose(this.#shared, this.#conversation, waiting, end, bucket)
+      waiting = waiting.filter(append => !append.isOver)
+      if (batch.placed.length === 0) continue
+      if (await this.#set(batch, end)) {
+        const done = new Set([...batch.placed, ...batch.twins].map(({ append }) => append))
+        waiting = waiting.filter(append => !done.has(append))
+        attempt = 0
+        continue
+      }
+      waiting = waiting.filter(append => !append.isOver)
+      await this.#learn()
+      waiting = this.#answer(waiting, await this.#repeats.inBucket(waiting, bucket))
+      if (attempt > 1) await this.#shared.writer.again(attempt)
+    }
+  }
+
+  /** Reads the end, after what is under way there; tells what others have appended. */
+  async #learn(): Promise<End> {
+    const before = this.#end
+    const end = await this.#shared.ends.find(this.#conversation, true)
+    await this.#shared.settle(this.#conversation, end)
+    if (!before) this.#shared.missed(this.#conversation)
+    else if (end.seq > before.seq) await this.#shared.tellFrom(this.#conversation, before.seq, end.seq)
+    this.#end = end
+    return end
+  }
+
+  /** The bucket of the next entry; a new one is hinted at before it has anything. */
+  async #bucketBehind({ seq, bucket }: End): Promise<number> {
+    const next = this.#shared.ends.bucketOf(seq + 1)
+    if (next > bucket) await this.#shared.ring.write([hintBucket(this.#conversation, next)])
+    return next
+  }
+
+  #answer(waiting: Append[], found: readonly Found[]): Append[] {
+    const repeated = new Set(found.map(({ append }) => append))
+    for (const one of found) this.#repeats.entry(one).then(one.append.resolve, one.append.reject)
+    return waiting.filter(append => !repeated.has(append))
+  }
+
+  // ---- one batch ----
+
+  async #set(batch: Batch, end: End): Promise<boolean> {
+    const [first] = batch.placed
+    if (first && (first.versioned.length > 0 || batch.across)) return this.#transact(batch)
+    if (!(await this.#apply(batch, batch.statements))) return false
+    this.#stored(batch, end, [])
+    return true
+  }
+
+  async #apply({ placed, bucket }: Batch, statements: readonly Statement[]): Promise<boolean> {
+    const { ring } = this.#shared
+    const { outcome, cause } = await ring.compareAndSet(statements)
+    if (outcome !== 'unknown') return outcome === 'applied'
+    const { entry } = placed[0] as (typeof placed)[0]
+    try {
+      const query = `SELECT entry FROM log WHERE conversation = ? AND bucket = ? AND seq = ? AND name = ''`
+      const [row] = await ring.readSerial(query, [this.#conversation, bucket, entry.seq])
+      return row?.entry === Buffer.from(entry.bytes).toString()
+    } catch {
+      throw new Fault('log-unavailable', {}, { cause })
+    }
+  }
+
+  /** An append that changes versioned rows: they are set aside first, and the batch of the entry decides. */
+  async #transact(batch: Batch): Promise<boolean> {
+    const { writer, decisions } = this.#shared
+    const [{ append, versioned }] = batch.placed as [Batch['placed'][0]]
+    let steps: Step[]
+    try {
+      steps = await writer.plan(versioned)
+    } catch (fault) {
+      append.reject(fault)
+      return false
+    }
+    const lock = newLock({ conversation: this.#conversation, bucket: batch.bucket })
+    const homes = byHome(steps)
+    await writer.putEntries(steps)
+    const isAside = await writer.setAside(homes, lock)
+    const done = isAside && (await this.#apply(batch, [...batch.statements, decide(lock, 'done')]))
+    const outcome = done ? 'done' : await decisions.settle(lock, 'off')
+    await writer.settle(homes, lock, outcome)
+    if (outcome === 'off') return false
+    await writer.finish(steps, [])
+    this.#stored(batch, this.#end as End, steps)
+    return true
+  }
+
+  /** It is durable: followers are told, then what belongs to it is done, then its senders are. */
+  #stored(batch: Batch, end: End, _steps: readonly Step[]): void {
+    const { placed, twins } = batch
+    const last = placed.at(-1) as (typeof placed)[0]
+    this.#end = { ...end, ...last.tail, bucket: batch.bucket }
+    for (const { entry } of placed) this.#shared.tell(this.#conversation, entry)
+    this.#finishing = this.#finishing
+      .then(() => this.#finish(batch))
+      .then(
+        () => {
+          for (const { append, entry } of placed) append.resolve(entry)
+          for (const { append, of } of twins) append.resolveAs(of.entry)
+        },
+        cause => {
+          for (const { append } of [...placed, ...twins]) append.reject(cause)
+        },
+      )
+  }
+
+  /** Record changes of the entries. Tried until they are made; if this node dies before, who looks at the end makes them. */
+  async #finish({ placed }: Batch): Promise<void> {
+    const { writer, ring, pause, closed } = this.#shared
+    const ranked = placed.flatMap(({ ranked }) => ranked)
+    const last = placed.at(-1) as (typeof placed)[0]
+    for (let tries = 0; ; tries++) {
+      try {
+        if (ranked.length > 0) await writer.writeRanked(ranked)
+        await ring.write([markSettled(this.#conversation, last.entry.seq)])
+        return
+      } catch (cause) {
+        if (closed()) throw cause
+        await pause(FINISH_PAUSES_MS[Math.min(tries, FINISH_PAUSES_MS.length - 1)] as number)
+      }
+    }
+  }
+}
