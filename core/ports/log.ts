@@ -25,7 +25,8 @@ export interface AppendOptions {
   /** Drops the body of that entry in the same atomic write; it stays as a tombstone. */
   retracts?: Seq
   /**
-   * Record changes of the same atomic write, made when the position is known. Called once per write, synchronously.
+   * Record changes of the same atomic write, made when the position is known. Called synchronously; again for another
+   * position where somebody else was first, and what it gives last is what is made.
    * A change whose `expects` does not hold refuses the whole append with Fault `conflict`.
    */
   changes?: (at: { seq: Seq; n: number; sentAt: EpochMs }) => Change[]
