@@ -15,6 +15,7 @@ const ENGINES: Engine[] = [
   {
     name: 'level',
     keeps: true,
+    alone: true,
     async make(t) {
       const directory = await mkdtemp(join(tmpdir(), 'storage-'))
       t.after(() => rm(directory, { recursive: true, force: true }))
@@ -24,6 +25,7 @@ const ENGINES: Engine[] = [
   {
     name: 'memory',
     keeps: false,
+    alone: true,
     async make() {
       return { open: clock => openStorage({ engine: 'memory', clock }) }
     },
@@ -51,6 +53,7 @@ archiveContract('level', async t => {
   return {
     name: 'level',
     keeps: true,
+    alone: true,
     make: async () => ({
       open: clock => openStorage({ engine: 'level', directory, fsync: false, lowWaterBytes: 0, clock }),
     }),

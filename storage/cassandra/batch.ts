@@ -7,8 +7,9 @@ import type { Seq } from '../../protocol/ids.ts'
 import { tombstoneJson } from '../entry-json.ts'
 import type { Append, Placed } from './append.ts'
 import { type End, moveTail } from './ends.ts'
-import { entryOf, putEntry, putRepeat } from './entries.ts'
+import { entryOf, type Kept, putEntry, putRepeat } from './entries.ts'
 import type { Shared } from './log.ts'
+import { retracting, type Target } from './retractions.ts'
 import type { Statement } from './ring.ts'
 
 export interface Batch {
@@ -19,12 +20,6 @@ export interface Batch {
   statements: Statement[]
   /** A message of another bucket that is taken back. */
   across?: Target
-}
-
-export interface Target {
-  seq: Seq
-  bucket: number
-  tombstone: StoredEntry
 }
 
 /** Those that are refused are told so, and are not in the batch. */
@@ -56,7 +51,7 @@ export async function compose(
       if (isAlone && batch.placed.length > 0) break
       if (target) taken.add(target.seq)
       if (target && target.bucket !== bucket) batch.across = target
-      if (target?.bucket === bucket) batch.statements.push(retracting(conversation, target, append.draft.kind))
+      if (target?.bucket === bucket) batch.statements.push(retracting(conversation, target))
       add(batch, conversation, placed, shared)
       if (append.name !== undefined) names.set(append.name, placed)
       tail = placed.tail
@@ -89,15 +84,19 @@ async function targetOf(
   end: End,
   taken: ReadonlySet<number>,
 ): Promise<Target> {
-  const row = seq >= end.first && seq <= end.seq ? await shared.row(conversation, seq) : undefined
-  const kept = row && entryOf(row)
-  if (!kept || kept.entry.kind !== 'message') throw new Fault('no-such-entry', { seq })
+  const kept = seq >= end.first && seq <= end.seq ? await decidedEntry(shared, conversation, seq) : undefined
+  if (kept?.entry.kind !== 'message') throw new Fault('no-such-entry', { seq })
   if (kept.retracted || taken.has(seq)) throw new Fault('already-recalled', { seq })
   const tombstone = new StoredEntry(kept.entry, Buffer.from(tombstoneJson(kept.entry, append.draft.kind)))
-  return { seq, bucket: shared.ends.bucketOf(seq), tombstone }
+  return { seq, bucket: shared.ends.bucketOf(seq), tombstone, by: append.draft.kind }
 }
 
-const retracting = (conversation: ConversationKey, { seq, bucket, tombstone }: Target, kind: string): Statement => [
-  `UPDATE log SET entry = ?, retracted = ? WHERE conversation = ? AND bucket = ? AND seq = ? AND name = '' IF retracted = null`,
-  [Buffer.from(tombstone.bytes).toString(), kind, conversation, bucket, seq],
-]
+/** Behind whoever is taking it back: they decide soon, or are called off. */
+async function decidedEntry(shared: Shared, conversation: ConversationKey, seq: Seq): Promise<Kept | undefined> {
+  for (let attempt = 1; ; attempt++) {
+    const row = await shared.row(conversation, seq)
+    const kept = row && entryOf(row)
+    if (!kept?.lock) return kept
+    await shared.writer.again(attempt)
+  }
+}

@@ -48,6 +48,7 @@ export class Decisions {
   readonly #monotonic: () => number
   /** When each undecided write was first met. */
   readonly #seen = new Map<string, number>()
+  readonly #known = new Map<string, 'done' | 'off'>()
 
   constructor(ring: Ring, monotonic: () => number) {
     this.#ring = ring
@@ -56,44 +57,62 @@ export class Decisions {
 
   /** How it was decided, as far as it was. */
   async outcome(lock: Pick<Lock, 't' | 'at'>): Promise<'done' | 'off' | undefined> {
+    const known = this.#known.get(lock.t)
+    if (known) return known
     const [row] = await this.#ring.readSerial(...look(lock))
-    return row?.outcome as 'done' | 'off' | undefined
+    return row && this.#know(lock, row.outcome as 'done' | 'off')
+  }
+
+  /** What is decided stays so. */
+  #know({ t }: Pick<Lock, 't'>, outcome: 'done' | 'off'): 'done' | 'off' {
+    this.#seen.delete(t)
+    this.#known.set(t, outcome)
+    if (this.#known.size > MAX_SEEN) this.#known.delete(this.#known.keys().next().value as string)
+    return outcome
   }
 
   /** Decides. Whether it is done; what is unknown is looked up. @throws Fault `log-unavailable`: unknown still. */
   async settle(lock: Pick<Lock, 't' | 'at'>, wanted: 'done' | 'off'): Promise<'done' | 'off'> {
     const { outcome, cause } = await this.#ring.compareAndSet([decide(lock, wanted)])
-    if (outcome === 'applied') return wanted
+    if (outcome === 'applied') return this.#know(lock, wanted)
     const found = await this.outcome(lock)
     if (!found) throw new Fault('log-unavailable', {}, { cause })
     return found
   }
 
-  /** The row as it is by what was decided; `undefined` where it is too early to tell. */
-  async resolve(place: Place, text: string): Promise<'read again' | undefined> {
-    const lock = JSON.parse(text) as Lock
-    let outcome = await this.outcome(lock)
-    if (!outcome) {
-      const since = this.#seen.get(lock.t)
-      if (since === undefined) {
-        this.#seen.set(lock.t, this.#monotonic())
-        if (this.#seen.size > MAX_SEEN) this.#seen.delete(this.#seen.keys().next().value as string)
-        return undefined
-      }
-      if (this.#monotonic() - since < UNDECIDED_MS) return undefined
-      outcome = await this.settle(lock, 'off')
+  /**
+   * How it was decided, seen by one who waits for it: what nobody has decided for a while is called off. `undefined` while it
+   * is too early to tell.
+   */
+  async decided(lock: Pick<Lock, 't' | 'at'>): Promise<'done' | 'off' | undefined> {
+    const outcome = await this.outcome(lock)
+    if (outcome) return outcome
+    const since = this.#seen.get(lock.t)
+    if (since === undefined) {
+      this.#seen.set(lock.t, this.#monotonic())
+      if (this.#seen.size > MAX_SEEN) this.#seen.delete(this.#seen.keys().next().value as string)
+      return undefined
     }
-    await this.finish(place, text, lock, outcome)
-    this.#seen.delete(lock.t)
-    return 'read again'
+    return this.#monotonic() - since < UNDECIDED_MS ? undefined : this.settle(lock, 'off')
   }
 
-  /** What is decided happens to a row; again changes nothing. */
-  async finish(place: Place, text: string, lock: Lock, outcome: 'done' | 'off'): Promise<void> {
-    const statement =
-      outcome === 'done' && lock.next ? setLocked(place, text, lock.next, newToken()) : unlockCell(place, text)
-    const { outcome: became, cause } = await this.#ring.compareAndSet([statement])
+  /** Does what was decided to rows of one home that one write has set aside, as far as it is decided. */
+  async resolve(rows: readonly (readonly [Place, string])[]): Promise<void> {
+    const [[, text]] = rows as [readonly [Place, string]]
+    const outcome = await this.decided(JSON.parse(text) as Lock)
+    if (outcome) await this.finish(rows, outcome)
+  }
+
+  /** What is decided happens to rows of one home; again changes nothing. @throws Fault `log-unavailable` */
+  async finish(rows: readonly (readonly [Place, string])[], outcome: 'done' | 'off'): Promise<void> {
+    const statements = rows.map(([place, text]) => {
+      const { next } = JSON.parse(text) as Lock
+      return outcome === 'done' && next ? setLocked(place, text, next, newToken()) : unlockCell(place, text)
+    })
+    const { outcome: became, cause } = await this.#ring.compareAndSet(statements)
     if (became === 'unknown') throw new Fault('log-unavailable', {}, { cause })
+    // Somebody else has done it to some of them.
+    if (became === 'refused' && rows.length > 1) for (const row of rows) await this.finish([row], outcome)
   }
 
   /** Nobody asks any more. */

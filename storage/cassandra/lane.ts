@@ -146,9 +146,9 @@ export class Lane {
     }
   }
 
-  /** An append that changes versioned rows: they are set aside first, and the batch of the entry decides. */
+  /** What lies in other partitions is set aside first, rows as well as a message, and the batch of the entry decides. */
   async #transact(batch: Batch): Promise<boolean> {
-    const { writer, decisions } = this.#shared
+    const { writer, decisions, retractions } = this.#shared
     const [{ append, versioned }] = batch.placed as [Batch['placed'][0]]
     let steps: Step[]
     try {
@@ -159,11 +159,15 @@ export class Lane {
     }
     const lock = newLock({ conversation: this.#conversation, bucket: batch.bucket })
     const homes = byHome(steps)
+    const { across } = batch
     await writer.putEntries(steps)
-    const isAside = await writer.setAside(homes, lock)
+    const isAside =
+      (await writer.setAside(homes, lock)) &&
+      (!across || (await retractions.setAside(this.#conversation, across, lock)))
     const done = isAside && (await this.#apply(batch, [...batch.statements, decide(lock, 'done')]))
     const outcome = done ? 'done' : await decisions.settle(lock, 'off')
     await writer.settle(homes, lock, outcome)
+    if (across) await retractions.settle(this.#conversation, across, lock, outcome)
     if (outcome === 'off') return false
     await writer.finish(steps, [])
     this.#stored(batch, this.#end as End, steps)

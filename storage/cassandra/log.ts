@@ -18,6 +18,7 @@ import { ENTRY } from './entries.ts'
 import { Lane } from './lane.ts'
 import { Reader } from './reader.ts'
 import type { Redo } from './redo.ts'
+import { Retractions } from './retractions.ts'
 import type { Ring, Row } from './ring.ts'
 import { trim } from './trimming.ts'
 import type { Writer } from './writer.ts'
@@ -38,8 +39,9 @@ interface Needs {
 
 /** What lanes and reads share. */
 export interface Shared extends Needs {
+  readonly retractions: Retractions
   closed(): boolean
-  /** One entry as a row. */
+  /** One entry as a row, as it was decided. */
   row(conversation: ConversationKey, seq: Seq): Promise<Row | undefined>
   tell(conversation: ConversationKey, entry: StoredEntry): void
   /** Reads what others appended, and tells it. */
@@ -63,6 +65,7 @@ export class CassandraLog implements MessageLog, Shared {
   readonly ulid: (time: EpochMs) => string
   readonly pause: (ms: number) => Promise<void>
   readonly observer: Partial<StorageObserver>
+  readonly retractions: Retractions
   readonly #lanes = new Map<ConversationKey, Lane>()
   readonly #listeners = new Set<Listener>()
   readonly #reader: Reader
@@ -78,6 +81,7 @@ export class CassandraLog implements MessageLog, Shared {
     this.ulid = needs.ulid
     this.pause = needs.pause
     this.observer = needs.observer
+    this.retractions = new Retractions(needs.ring, needs.decisions, seq => needs.ends.bucketOf(seq))
     this.#reader = new Reader(this)
   }
 
@@ -119,7 +123,7 @@ export class CassandraLog implements MessageLog, Shared {
   async row(conversation: ConversationKey, seq: Seq): Promise<Row | undefined> {
     const query = `SELECT ${ENTRY} FROM log WHERE conversation = ? AND bucket = ? AND seq = ? AND name = ''`
     const [row] = await this.ring.read(query, [conversation, this.ends.bucketOf(seq), seq])
-    return row
+    return row && this.retractions.seen(conversation, row)
   }
 
   tell(conversation: ConversationKey, entry: StoredEntry): void {

@@ -56,7 +56,7 @@ export class Reader {
 
   /** Some of a span, from its beginning, at least one. @throws Fault `log-unavailable`: one is missing. */
   async #page(conversation: ConversationKey, { from, to, limit, reverse }: Span): Promise<StoredEntry[]> {
-    const { ends, ring } = this.#shared
+    const { ends, ring, retractions } = this.#shared
     const bucket = ends.bucketOf(reverse ? to : from)
     const low = Math.max(from, ends.firstOf(bucket))
     const high = Math.min(to, ends.lastOf(bucket))
@@ -64,7 +64,7 @@ export class Reader {
     const query = `SELECT ${ENTRY} FROM log WHERE conversation = ? AND bucket = ? AND seq >= ? AND seq <= ?
       ORDER BY seq ${order}, name ${order} LIMIT ?`
     const rows = await ring.read(query, [conversation, bucket, low, high, limit])
-    const entries = rows.map(row => entryOf(row).entry)
+    const entries = (await ring.each(rows, row => retractions.seen(conversation, row))).map(row => entryOf(row).entry)
     entries.forEach((entry, nth) => {
       if (entry.seq !== (reverse ? high - nth : low + nth))
         throw missing(conversation, reverse ? high - nth : low + nth)

@@ -96,7 +96,13 @@ export class CassandraRecords implements Records {
   async #settled(place: Place, cell: Cell): Promise<Cell> {
     const { ring, writer, decisions, redo } = this.#needs
     const lock = cell.lock === undefined ? undefined : (JSON.parse(cell.lock) as Lock)
-    const now = lock ? decidedCell(cell, await decisions.outcome(lock), lock) : cell
+    const outcome = lock && (await decisions.decided(lock))
+    if (lock && !outcome) {
+      // It may have been decided, done and forgotten meanwhile; where it is still set aside, it was not.
+      const again = cellOf((await ring.read(...readCell(place)))[0])
+      if (again.lock !== cell.lock) return this.#settled(place, again)
+    }
+    const now = lock ? decidedCell(cell, outcome, lock) : cell
     const left = lock && now !== cell ? lock.next?.redo : cell.redo
     if (left === undefined) return now
     await writer.writeRanked(redo.changesOf(left))

@@ -21,10 +21,15 @@ export async function trim(shared: Shared, conversation: ConversationKey, below:
 }
 
 /** A bucket that is full and whose entries nobody reads any more. */
-async function empty({ ring, ends }: Shared, conversation: ConversationKey, bucket: number): Promise<void> {
+async function empty(
+  { ring, ends, retractions }: Shared,
+  conversation: ConversationKey,
+  bucket: number,
+): Promise<void> {
   const columns = 'seq, kind, sender, n, sent_at, entry, retracted, lock'
   const query = `SELECT ${columns} FROM log WHERE conversation = ? AND bucket = ? AND seq > 0`
-  const rows = await ring.read(query, [conversation, bucket])
+  const found = await ring.read(query, [conversation, bucket])
+  const rows = await ring.each(found, row => retractions.seen(conversation, row))
   const holds: Statement = [
     'UPDATE log SET tail = ? WHERE conversation = ? AND bucket = ? IF tail = ?',
     [ends.lastOf(bucket), conversation, bucket, ends.lastOf(bucket)],

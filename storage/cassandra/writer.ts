@@ -13,13 +13,13 @@ import {
   newToken,
   type Place,
   placeOf,
-  rankedStatement,
   readCell,
   setCell,
 } from './cells.ts'
 import { type DecidedAt, type Decisions, type Lock, newLock } from './decisions.ts'
-import { dropEntry, type Entry, entriesOf, moved, putEntry } from './places.ts'
+import { dropEntry, putEntry } from './places.ts'
 import { byHome, planOf, type Step } from './plan.ts'
+import { chunks, writeRanked } from './ranked.ts'
 import type { Redo } from './redo.ts'
 import type { Ring, Statement } from './ring.ts'
 
@@ -39,8 +39,6 @@ const PAUSE_MS = 5
 const MAX_PAUSE_MS = 200
 /** Keys of one partition that are read by one query. */
 const KEYS_AT_ONCE = 100
-/** Statements of one plain batch. */
-const STATEMENTS = 100
 
 export class Writer {
   readonly #needs: Needs
@@ -97,16 +95,19 @@ export class Writer {
     }
     const parts = [...groups.values()].flatMap(group => chunks(group, KEYS_AT_ONCE))
     const cells = new Map<string, Cell>()
-    let isFree = true
+    const aside = new Map<string, [Place, string][]>()
     await ring.each(parts, async part => {
       for (const [place, cell] of await this.#readPart(part)) {
         cells.set(nameOf(place), cell)
-        if (!cell.lock) continue
-        isFree = false
-        await decisions.resolve(place, cell.lock)
+        if (cell.lock === undefined) continue
+        const of = `${place.home}\0${(JSON.parse(cell.lock) as Lock).t}`
+        const rows = aside.get(of)
+        if (rows) rows.push([place, cell.lock])
+        else aside.set(of, [[place, cell.lock]])
       }
     })
-    return isFree ? cells : undefined
+    await ring.each([...aside.values()], rows => decisions.resolve(rows))
+    return aside.size === 0 ? cells : undefined
   }
 
   async #readPart(part: readonly Place[]): Promise<[Place, Cell][]> {
@@ -183,9 +184,9 @@ export class Writer {
   async settle(homes: readonly Step[][], lock: Pick<Lock, 't' | 'at'>, outcome: 'done' | 'off'): Promise<void> {
     const { ring, decisions } = this.#needs
     let isWhole = true
-    await ring.each(homes.flat(), async ({ place, next }) => {
-      const whole: Lock = { ...lock, ...(next && { next }) }
-      await decisions.finish(place, lockText(lock, next), whole, outcome).catch(() => {
+    await ring.each(homes, async steps => {
+      const rows = steps.map(({ place, next }) => [place, lockText(lock, next)] as const)
+      await decisions.finish(rows, outcome).catch(() => {
         isWhole = false
       })
     })
@@ -216,50 +217,11 @@ export class Writer {
     await ring.each(drops, ({ entry, stamp }) => ring.write([dropEntry(entry, stamp)])).catch(() => {})
   }
 
-  /** Ranked rows, in whatever order. @throws Fault `log-unavailable` */
-  async writeRanked(changes: readonly Change[]): Promise<void> {
-    const { ring } = this.#needs
-    const indexed = changes.filter(({ table }) => table.indexes)
-    const lost: { entry: Entry; rank: number }[] = []
-    if (indexed.length > 0) {
-      const cells = await this.#rankedCells(indexed)
-      for (const change of indexed) {
-        const place = placeOf(change)
-        const { rank = 0, row } = change
-        const before = entriesOf(place, cells.get(nameOf(place))?.json)
-        const after = entriesOf(place, row && JSON.stringify(row))
-        lost.push(...moved(before, after).lost.map(entry => ({ entry, rank })))
-        // Also where it stands already: what a lower rank drops later must not be this one's.
-        await ring.each(after, entry => ring.write([putEntry(entry, rank)]))
-      }
-    }
-    const homes = new Map<string, Statement[]>()
-    for (const change of changes) {
-      const { home } = placeOf(change)
-      const statements = homes.get(home)
-      if (statements) statements.push(rankedStatement(change))
-      else homes.set(home, [rankedStatement(change)])
-    }
-    await ring.each(
-      [...homes.values()].flatMap(all => chunks(all, STATEMENTS)),
-      all => ring.write(all),
-    )
-    await ring.each(lost, ({ entry, rank }) => ring.write([dropEntry(entry, rank - 1)]))
-  }
-
-  async #rankedCells(changes: readonly Change[]): Promise<Map<string, Cell>> {
-    const { ring } = this.#needs
-    const cells = await ring.each(changes.map(placeOf), async place => {
-      const [row] = await ring.read(...readCell(place))
-      return [nameOf(place), cellOf(row)] as const
-    })
-    return new Map(cells)
+  /** @throws Fault `log-unavailable` */
+  writeRanked(changes: readonly Change[]): Promise<void> {
+    return writeRanked(this.#needs.ring, changes)
   }
 }
 
 const lockText = (lock: Pick<Lock, 't' | 'at'>, next: Step['next']): string =>
   JSON.stringify({ t: lock.t, at: lock.at, ...(next && { next }) } satisfies Lock & { at: DecidedAt })
-
-function chunks<T>(all: readonly T[], size: number): T[][] {
-  return Array.from({ length: Math.ceil(all.length / size) }, (_, nth) => all.slice(nth * size, (nth + 1) * size))
-}

@@ -15,6 +15,8 @@ export interface Engine {
   name: string
   /** Whether what was closed can be opened again. */
   keeps: boolean
+  /** Whether nobody else writes: changes of an append are asked for once, and a write and an append come as they are called. */
+  alone: boolean
   /** Fresh storage for one test; `open` opens the same data each time. Whatever it holds goes with the test. */
   make(t: TestContext): Promise<{ open(clock: Clock): Promise<Storage> }>
 }

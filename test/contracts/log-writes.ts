@@ -100,7 +100,7 @@ export function logWritesContract(engine: Engine): void {
       assert.deepEqual(texts(await log.read(OPS, { limit: 10 })), ['one'])
     })
 
-    test('a repeat asks for no changes', async t => {
+    test('a repeat makes no changes', async t => {
       const { log, records } = await Ground.of(engine, t)
       let asked = 0
       const changes = () => {
@@ -108,7 +108,8 @@ export function logWritesContract(engine: Engine): void {
         return [put(NOTES, 'p', 'k', { text: 'x' })]
       }
       await Promise.all([1, 2, 3].map(() => log.append(OPS, says('hi', 'once'), { changes })))
-      assert.equal(asked, 1)
+      // Where others write too, they may be asked again for another place, and are made once.
+      if (engine.alone) assert.equal(asked, 1)
       assert.equal((await records.get(NOTES, 'p', 'k'))?.version, 1)
     })
 
@@ -148,7 +149,12 @@ export function logWritesContract(engine: Engine): void {
         const here = conversation(`g:${++run}`)
         let version = 0
         const calls: Promise<unknown>[] = []
+        let before = ''
         for (const move of all) {
+          // Appends come as they are called, and so do writes; one kind behind the other only where nobody else writes.
+          const kind = move === 'write' ? 'write' : 'append'
+          if (!engine.alone && kind !== before) await Promise.all(calls)
+          before = kind
           const expects = move === 'stale' ? version + 1 : version
           const changes = () => [put(NOTES, here, 'counter', { text: move }, expects)]
           if (move === 'pause') await Promise.all(calls)
