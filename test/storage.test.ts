@@ -33,6 +33,7 @@ const ENGINES: Engine[] = [
   {
     name: 'memory, observed',
     keeps: false,
+    alone: true,
     async make() {
       return { open: clock => openStorage({ engine: 'memory', clock, observer: { asked() {} } }) }
     },
