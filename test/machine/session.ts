@@ -107,7 +107,11 @@ export class SessionModel {
       this.filters.doubt()
       for (const seat of this.#seats.values()) seat.loosen()
     }
-    if (!this.connected) return
+    if (!this.connected) {
+      // The server may have taken the CONNECT that was given up, and sent what the one before had no room for.
+      this.#blind = true
+      return
+    }
     this.connected = false
     this.frozen = false
     this.#ask = undefined
