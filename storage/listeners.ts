@@ -12,8 +12,11 @@ export class Listeners<Message> {
     return { first: !there, remove: () => this.#remove(channel, entry) }
   }
 
-  tell(channel: string, message: Message): void {
-    for (const { listener } of [...(this.#of.get(channel) ?? [])]) call(listener, message)
+  /** Whether anybody listens: 1 or 0. */
+  tell(channel: string, message: Message): 0 | 1 {
+    const there = this.#of.get(channel)
+    for (const { listener } of [...(there ?? [])]) call(listener, message)
+    return there ? 1 : 0
   }
 
   /** Whether it was the last of its channel. */

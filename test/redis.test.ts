@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import type { NodeChange } from '../core/ports.ts'
-import { frameOf } from '../storage/redis/frame.ts'
+import { beatOf, frameOf } from '../storage/redis/frame.ts'
 import { openRedis } from '../storage/redis/open.ts'
 import type { Told } from '../storage/redis/trouble.ts'
 import { hear, text } from './contracts/cluster.ts'
@@ -38,6 +38,15 @@ async function cut(server: RedisServer, name: string): Promise<void> {
     .flatMap(line => (line.includes(` name=${name} `) ? (/^id=(\d+)/.exec(line)?.[1] ?? []) : []))
   assert.ok(ids.length > 0, list)
   for (const id of ids) await server.ask('CLIENT', 'KILL', 'ID', id)
+}
+
+/** The node `child`, in a process of its own. */
+async function listener(t: TestContext, url: string, ...key: string[]) {
+  const program = fileURLToPath(new URL('support/listener.js', import.meta.url))
+  const child = spawn(process.execPath, [program, url, 'x', ...key], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.after(() => child.kill('SIGKILL'))
+  await once(child.stdout, 'data')
+  return child
 }
 
 test('a Redis that is killed and comes back empty has everything again', { skip }, async t => {
@@ -79,6 +88,8 @@ test('a Redis that is killed and comes back empty has everything again', { skip 
     'a node that comes back in time was never gone',
   )
   assert.deepEqual([...new Set(a.told.map(({ state }) => state))], ['away', 'back'])
+  assert.deepEqual([a.figures().losses, b.figures().losses], [1, 1])
+  assert.deepEqual([a.figures().nodesLost, b.figures().nodesLost], [0, 0], 'leases that Redis lost')
 })
 
 test('a Redis that was emptied has everything again within one renewal', { skip }, async t => {
@@ -194,6 +205,95 @@ test('a message of a line that its publisher gave up does not come after newer o
   assert.deepEqual(await heard.until(3), ['first', 'of another', 'second'])
 })
 
+test('who lacks a heartbeat of another is told, once for each that is missing in a row', { skip }, async t => {
+  const server = await RedisServer.start(t)
+  const b = await join(t, server.url, 'b')
+  const heard = hear(b.bus, 'x')
+  await b.bus.settled()
+  const raw = new Redis({ port: server.port, host: '127.0.0.1' })
+  t.after(() => raw.disconnect())
+  const told: number[] = []
+  const beat = async (from: string, number: number) => {
+    await raw.publish('im:0:!', frameOf(Buffer.from(from), 1, beatOf(number, 'a')))
+    await raw.publish('im:0:c:x', frameOf(Buffer.from(from), 1, text(number)))
+    await heard.until(told.length + 1)
+    told.push(b.missed())
+  }
+  // Long before b was there.
+  await beat('sender-1', 7)
+  for (const number of [8, 8, 9, 11, 12, 15, 14, 16]) await beat('sender-1', number)
+  assert.deepEqual(told, [0, 0, 0, 0, 1, 1, 2, 2, 2])
+  // A line that was lost is told of once, and what came meanwhile belongs to it.
+  await cut(server, 'im-subscriber')
+  await until(() => b.missed() === 3, 'b is told')
+  await beat('sender-1', 19)
+  await beat('sender-1', 20)
+  assert.equal(b.missed(), 3)
+  await new Promise(resolve => setTimeout(resolve, 1_200))
+  await beat('sender-2', 1)
+  assert.equal(b.missed(), 3, 'a sender that begins')
+  await beat('sender-3', 3)
+  assert.equal(b.missed(), 4, 'a sender that began unheard')
+})
+
+test('a peer that is silent is told apart from one that is gone', { skip }, async t => {
+  const server = await RedisServer.start(t)
+  const a = await join(t, server.url, 'a')
+  const child = await listener(t, server.url)
+  const silentMs = () => a.bus.peers().find(({ node }) => node === 'child')?.silentMs
+  await until(() => silentMs() !== undefined, 'it is a peer')
+  await cut(server, 'im-publisher')
+  child.kill('SIGSTOP')
+  await until(() => Number(silentMs()) > 500, 'it is silent and lives')
+  await until(() => silentMs() === undefined, 'it is gone when its lease is')
+})
+
+test('a start after a crash is told apart, and the others tell of a lease that ran out', { skip }, async t => {
+  const server = await RedisServer.start(t)
+  const a = await join(t, server.url, 'a')
+  const leaves = await join(t, server.url, 'child')
+  await leaves[Symbol.asyncDispose]()
+  const child = await listener(t, server.url)
+  child.kill('SIGKILL')
+  const again = await join(t, server.url, 'child')
+  assert.deepEqual(
+    [leaves, again, a].map(node => node.figures().startedAfterCrash),
+    [false, true, false],
+  )
+  await until(() => a.figures().nodesLost === 1, 'a saw the lease run out')
+  await again[Symbol.asyncDispose]()
+  await until(async () => (await a.leases.nodes())?.length === 1, 'a is alone')
+  // A lease that was given up would run out now.
+  await new Promise(resolve => setTimeout(resolve, 2 * LIFE_MS))
+  assert.equal(a.figures().nodesLost, 1)
+})
+
+test('leases that ran out while Redis stood still are lost with it', { skip }, async t => {
+  const server = await RedisServer.start(t)
+  const [a, b] = [await join(t, server.url, 'a'), await join(t, server.url, 'b')]
+  await until(() => a.figures().silentMs < 1_200, 'it answers')
+  server.pause()
+  await until(() => a.figures().silentMs > 3_000, 'it answers nobody')
+  server.resume()
+  await whole(a, b)
+  await until(async () => (await a.leases.nodes())?.length === 2, 'both are there')
+  await new Promise(resolve => setTimeout(resolve, 2 * LIFE_MS))
+  for (const { figures } of [a, b]) {
+    const { nodesLost, losses, silentMs } = figures()
+    assert.deepEqual([nodesLost, losses], [0, 1])
+    assert.ok(silentMs < 2_000)
+  }
+})
+
+test('the clock is compared with that of Redis', { skip }, async t => {
+  const server = await RedisServer.start(t)
+  const a = await join(t, server.url, 'a')
+  assert.ok(Math.abs(a.figures().clockOffsetMs ?? Number.NaN) < 1_000)
+  const now = Date.now
+  t.mock.method(Date, 'now', () => now() + 300_000)
+  await until(() => Math.abs(Number(a.figures().clockOffsetMs) - 300_000) < 1_000, 'five minutes ahead')
+})
+
 test('a subscriber that reads nothing is cut off, and told when it reads again', { skip }, async t => {
   const server = await RedisServer.start(t)
   const [a, b] = [await join(t, server.url, 'a'), await join(t, server.url, 'b')]
@@ -224,10 +324,7 @@ test('a node that is killed holds nothing after its life, and the others are tol
   const a = await join(t, server.url, 'a')
   const changes: NodeChange[] = []
   a.leases.onNodes(change => changes.push(change))
-  const program = fileURLToPath(new URL('support/listener.js', import.meta.url))
-  const child = spawn(process.execPath, [program, server.url, 'x', 'key'], { stdio: ['ignore', 'pipe', 'inherit'] })
-  t.after(() => child.kill('SIGKILL'))
-  await once(child.stdout, 'data')
+  const child = await listener(t, server.url, 'key')
   assert.deepEqual(await heldBy(a, 'key'), ['child'])
   child.kill('SIGKILL')
   await until(async () => (await heldBy(a, 'key'))?.length === 0, 'its key is held by nobody')

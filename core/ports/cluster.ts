@@ -13,6 +13,9 @@ export interface Bus extends AsyncDisposable {
   readonly healthy: boolean
   /** Messages published here, since the start, that were not sent or whose sending is unknown. */
   readonly dropped: number
+  /** Messages published here that the bus has taken, and messages of others that came to listeners, since the start. */
+  readonly sent: number
+  readonly received: number
   /**
    * To every other node that listens to the channel, never to this one. Does not throw and does not wait: what cannot be sent
    * now, or would be more than 8 MiB under way, is dropped and counted. The message is not to be changed afterwards.
@@ -30,9 +33,12 @@ export interface Bus extends AsyncDisposable {
   settled(): Promise<void>
   /**
    * Called when messages to this node may have been missed, and what is published from now on comes: its line was lost and is
-   * back with every channel; or another node could not send for a while and can again.
+   * back with every channel; or another node could not send for a while and can again; or one of its heartbeats, one a second,
+   * was lost on its way. What is lost between two that come is not noticed.
    */
   onMissed(listener: () => void): () => void
+  /** Every other node that lives by the leases, and since when nothing says that its messages come: its last heartbeat. */
+  peers(): { node: string; silentMs: number }[]
 }
 
 /** One node's hold on a key. */

@@ -31,7 +31,7 @@ class MemoryNode implements Cluster {
   constructor(node: string, nodes: Set<MemoryNode>, cached: Map<string, Cached>) {
     this.node = node
     this.#nodes = nodes
-    this.bus = new MemoryBus(() => [...nodes].filter(other => other !== this).map(other => other.bus))
+    this.bus = new MemoryBus(node, () => [...nodes].filter(other => other !== this).map(other => other.bus))
     this.leases = new MemoryLeases(node, () => [...nodes].map(other => other.leases))
     this.cache = new MemoryCache(cached)
   }
@@ -45,15 +45,23 @@ class MemoryNode implements Cluster {
 class MemoryBus implements Bus {
   readonly healthy = true
   readonly dropped = 0
+  sent = 0
+  received = 0
+  readonly #node: string
   readonly #others: () => MemoryBus[]
   readonly #listeners = new Listeners<Buffer>()
 
-  constructor(others: () => MemoryBus[]) {
+  constructor(node: string, others: () => MemoryBus[]) {
+    this.#node = node
     this.#others = others
   }
 
   publish(channel: string, message: Uint8Array): void {
-    for (const other of this.#others()) setImmediate(() => other.#listeners.tell(channel, Buffer.from(message)))
+    this.sent += 1
+    for (const other of this.#others()) setImmediate(() => other.#hear(channel, Buffer.from(message)))
+  }
+  #hear(channel: string, message: Buffer): void {
+    this.received += this.#listeners.tell(channel, message)
   }
   subscribe(channel: string, listener: (message: Buffer) => void): () => void {
     const { remove } = this.#listeners.add(channel, listener)
@@ -63,6 +71,9 @@ class MemoryBus implements Bus {
   /** Nothing is missed. */
   onMissed(): () => void {
     return () => {}
+  }
+  peers(): { node: string; silentMs: number }[] {
+    return this.#others().map(other => ({ node: other.#node, silentMs: 0 }))
   }
   async [Symbol.asyncDispose](): Promise<void> {}
 }

@@ -5,28 +5,29 @@
 import { randomBytes } from 'node:crypto'
 import type { Bus } from '../../core/ports.ts'
 import { Listeners } from '../listeners.ts'
-import { readFrame } from './frame.ts'
+import { readBeat, readFrame } from './frame.ts'
+import { BEAT_MS, Heartbeats } from './heartbeats.ts'
 import { Publisher } from './publisher.ts'
 import { Subscriber } from './subscriber.ts'
 import type { Told } from './trouble.ts'
 import { type Address, databaseOf } from './url.ts'
 
-/** Publishers that are told apart; of more, those heard first are forgotten. */
-const MAX_KNOWN = 10_000
-
 export class RedisBus implements Bus {
   readonly #prefix: string
-  /** Where a node that could not send says so. */
+  /** Where a node says that it is there, and that it could not send. */
   readonly #missed: string
   readonly #publisher: Publisher
   readonly #subscriber: Subscriber
   readonly #listeners = new Listeners<Buffer>()
   readonly #onMissed = new Set<() => void>()
-  /** The highest line of each publisher that was heard. */
-  readonly #known = new Map<string, number>()
+  readonly #heartbeats: Heartbeats
   readonly #self = randomBytes(8)
+  readonly #node: string
+  #beating: NodeJS.Timeout | undefined
+  #received = 0
 
-  constructor(address: Address, prefix: string, tell?: (told: Told) => void) {
+  constructor(address: Address, prefix: string, node: string, tell?: (told: Told) => void) {
+    this.#node = node
     // Channels are the same in every database of a Redis.
     this.#prefix = `${prefix}${databaseOf(address)}:`
     this.#missed = `${this.#prefix}!`
@@ -35,11 +36,15 @@ export class RedisBus implements Bus {
       message: (channel, frame) => this.#receive(channel, frame),
       missed: () => this.#tellMissed(),
     })
+    this.#heartbeats = new Heartbeats(() => this.#subscriber.upSince)
   }
 
   /** Resolves after the first attempt to connect, whatever came of it. */
   async open(): Promise<void> {
+    this.#beating = setInterval(() => this.#publisher.beat(this.#node), BEAT_MS)
+    this.#beating.unref()
     await Promise.all([this.#publisher.link.open(), this.#subscriber.link.open()])
+    this.#publisher.beat(this.#node)
   }
 
   get healthy(): boolean {
@@ -47,6 +52,24 @@ export class RedisBus implements Bus {
   }
   get dropped(): number {
     return this.#publisher.dropped
+  }
+  get sent(): number {
+    return this.#publisher.sent
+  }
+  get received(): number {
+    return this.#received
+  }
+  /** When Redis last answered. */
+  get answeredAt(): number {
+    return this.#publisher.answeredAt
+  }
+
+  /** By the leases: all that live but this one. */
+  meet(nodes: Iterable<string>): void {
+    this.#heartbeats.meet(nodes)
+  }
+  peers(): { node: string; silentMs: number }[] {
+    return this.#heartbeats.peers()
   }
 
   publish(channel: string, message: Uint8Array): void {
@@ -73,18 +96,15 @@ export class RedisBus implements Bus {
   #receive(channel: string, frame: Buffer): void {
     const read = readFrame(frame)
     if (!read || read.sender === this.#self.toString('latin1')) return
-    // A message from a line that its publisher gave up may come after newer ones. Its publisher has told of it as missed.
-    const newest = this.#known.get(read.sender)
-    if (newest !== undefined && read.line < newest) return
-    if (newest !== read.line) this.#know(read.sender, read.line)
-    if (channel === this.#missed) this.#tellMissed()
-    else this.#listeners.tell(channel, read.message)
+    if (!this.#heartbeats.takes(read.sender, read.line)) return
+    if (channel !== this.#missed) this.#received += this.#listeners.tell(channel, read.message)
+    else if (read.message.length === 0) this.#tellMissed()
+    else this.#hear(read.sender, read.message)
   }
 
-  #know(sender: string, line: number): void {
-    this.#known.set(sender, line)
-    const [oldest] = this.#known.keys()
-    if (this.#known.size > MAX_KNOWN && oldest !== undefined) this.#known.delete(oldest)
+  #hear(sender: string, message: Buffer): void {
+    const beat = readBeat(message)
+    if (beat && this.#heartbeats.hear(sender, beat.number, beat.node)) this.#tellMissed()
   }
 
   #tellMissed(): void {
@@ -92,6 +112,7 @@ export class RedisBus implements Bus {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#beating)
     this.#publisher.close()
     this.#subscriber.close()
   }

@@ -10,7 +10,7 @@ const MAX_UNDER_WAY = 20_000
 
 /** The scripts, as the client has them once they are defined. */
 interface Scripted {
-  imRenew(key: string, ...more: (string | number)[]): Promise<string[] | null>
+  imRenew(key: string, ...more: (string | number)[]): Promise<[living: string[], lapsed: string[], now: number] | null>
   imLiving(key: string): Promise<string[]>
   imMerge(key: string, ...more: (string | number | Buffer)[]): Promise<number>
   imDrop(key: string, rank: number, lifeMs: number): Promise<number>
@@ -21,6 +21,8 @@ export class Commands {
   readonly client: Client
   readonly #trouble: Trouble
   readonly #onReady = new Set<() => void>()
+  /** When Redis last answered. */
+  answeredAt = Number.NEGATIVE_INFINITY
   #underWay = 0
   #ends = 0
   #reviving: NodeJS.Timeout | undefined
@@ -80,7 +82,9 @@ export class Commands {
       const asked = work(this.client).finally(() => {
         this.#underWay -= count
       })
-      return await within(PATIENCE_MS, asked)
+      const answer = await within(PATIENCE_MS, asked)
+      this.answeredAt = performance.now()
+      return answer
     } catch (error) {
       if (this.isReady && isRefusal(error)) this.#trouble.say(error)
       return undefined

@@ -6,7 +6,7 @@
 import type { Holding, Leases, NodeChange } from '../../core/ports.ts'
 import { Held } from '../held.ts'
 import type { Commands } from './commands.ts'
-import { Member, nodeOf } from './member.ts'
+import { Member, nodeOf, runOf } from './member.ts'
 import { Roll } from './roll.ts'
 
 /** Keys in one go. */
@@ -16,6 +16,7 @@ const AGAIN_MS = 600_000
 const KEY_LIFE_MS = 3 * AGAIN_MS
 const MAX_ASKED = 10_000
 export const LIFE_MS = 15_000
+const CLOCK_AGE_MS = 30_000
 
 export class RedisLeases implements Leases {
   readonly #commands: Commands
@@ -32,6 +33,9 @@ export class RedisLeases implements Leases {
   #renewing: Promise<void> | undefined
   #rotation: Iterator<string> | undefined
   #closed = false
+  #startedAfterCrash = false
+  /** This machine's clock less that of Redis. */
+  #clock: { offsetMs: number; at: number } | undefined
 
   constructor(commands: Commands, prefix: string, node: string, lifeMs = LIFE_MS) {
     this.#commands = commands
@@ -48,6 +52,9 @@ export class RedisLeases implements Leases {
 
   /** Resolves when this node is among the living, or cannot be now. */
   async open(): Promise<void> {
+    const before = await this.#members()
+    const { node, run } = this.#me
+    this.#startedAfterCrash = before?.some(one => nodeOf(one) === node && runOf(one) !== run) ?? false
     this.#timer = setInterval(() => void this.#renew(), this.#lifeMs / 3)
     this.#timer.unref()
     await this.#renew()
@@ -55,6 +62,23 @@ export class RedisLeases implements Leases {
 
   get healthy(): boolean {
     return this.#isIn && this.#commands.isReady
+  }
+
+  /** A run of this name before had not given up its lease when this one began. */
+  get startedAfterCrash(): boolean {
+    return this.#startedAfterCrash
+  }
+  /** The other nodes, as of the last renewal. */
+  get others(): Set<string> {
+    return this.#roll.nodes
+  }
+  /** Runs of other nodes whose lease ran out while Redis was there. */
+  get lost(): number {
+    return this.#roll.lost
+  }
+  /** Of this machine's clock, to that of Redis, when that was compared within 30 s. */
+  get clockOffsetMs(): number | undefined {
+    return this.#clock && performance.now() - this.#clock.at < CLOCK_AGE_MS ? this.#clock.offsetMs : undefined
   }
 
   hold(key: string, value: string, rank = 0): () => void {
@@ -124,15 +148,18 @@ export class RedisLeases implements Leases {
   async #renewOnce(): Promise<void> {
     const { isNew, name } = this.#me
     const args = [this.#lifeMs, isNew ? 1 : 0]
-    const living = await this.#commands.ask(1, client => client.imRenew(this.#living, name, ...args))
-    if (this.#closed || living === undefined || name !== this.#me.name) return
-    if (living === null) {
+    const askedAt = Date.now()
+    const answer = await this.#commands.ask(1, client => client.imRenew(this.#living, name, ...args))
+    if (this.#closed || answer === undefined || name !== this.#me.name) return
+    if (answer === null) {
       this.#me.renew()
       this.#isIn = false
       return await this.#renewOnce()
     }
+    const [living, lapsed, now] = answer
     this.#isIn = true
-    this.#roll.call(living, this.#me.run, isNew)
+    this.#clock = { offsetMs: (askedAt + Date.now()) / 2 - now, at: performance.now() }
+    this.#roll.call(living, lapsed, this.#me.run, isNew)
     if (isNew) {
       this.#me.isNew = false
       for (const key of this.#held.keys()) this.#changed.add(key)

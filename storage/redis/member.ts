@@ -6,7 +6,7 @@ const MAX_PAST = 8
 
 export class Member {
   readonly run = randomBytes(6).toString('hex')
-  readonly #node: string
+  readonly node: string
   #number = 1
   /** Nothing was written under it yet, and it is not among the living. */
   isNew = true
@@ -14,11 +14,11 @@ export class Member {
   past: string[] = []
 
   constructor(node: string) {
-    this.#node = node
+    this.node = node
   }
 
   get name(): string {
-    return `${this.run}.${String(this.#number).padStart(6, '0')}~${this.#node}`
+    return `${this.run}.${String(this.#number).padStart(6, '0')}~${this.node}`
   }
 
   renew(): void {

@@ -6,7 +6,7 @@ import { RedisCache } from './cache.ts'
 import { Commands } from './commands.ts'
 import { type Counters, redisCounters } from './counters.ts'
 import { RedisLeases } from './leases.ts'
-import type { Told } from './trouble.ts'
+import { Outages, type Told } from './trouble.ts'
 import { parseAddress, shown } from './url.ts'
 
 export interface RedisOptions {
@@ -28,15 +28,33 @@ export interface RedisCluster extends Cluster {
   readonly address: string
   /** Makes limiters whose counts all nodes share. */
   counters: Counters
+  figures(): RedisFigures
+}
+
+/** What there is to tell of a Redis, as one node sees it. */
+export interface RedisFigures {
+  /** Since Redis last answered; it is asked every second. */
+  silentMs: number
+  /** Times that it stopped answering. */
+  losses: number
+  /** Other nodes whose lease ran out while Redis was there; who gives it up is not among them. */
+  nodesLost: number
+  /** A run of this node's name before had not given up its lease when this one began. */
+  startedAfterCrash: boolean
+  /** This machine's clock less that of Redis, where they were compared within 30 s. */
+  clockOffsetMs: number | undefined
 }
 
 /** @throws Error, one sentence without secrets: the URL or the password file cannot be gone by. That Redis is away is none. */
 export async function openRedis(options: RedisOptions): Promise<RedisCluster> {
-  const { node, prefix = 'im:', tell } = options
+  const { node, prefix = 'im:' } = options
+  const outages = new Outages(options.tell)
+  const tell = (told: Told) => outages.say(told)
   const address = parseAddress(options.url, options.passwordFile && (await passwordIn(options.passwordFile)))
   const commands = new Commands(address, `im-${asName(node)}`, tell)
-  const bus = new RedisBus(address, prefix, tell)
+  const bus = new RedisBus(address, prefix, node, tell)
   const leases = new RedisLeases(commands, prefix, node, options.lifeMs)
+  leases.onNodes(() => bus.meet(leases.others))
   await Promise.all([bus.open(), commands.open().then(() => leases.open())])
   return {
     node,
@@ -45,6 +63,13 @@ export async function openRedis(options: RedisOptions): Promise<RedisCluster> {
     leases,
     cache: new RedisCache(commands, prefix),
     counters: redisCounters(commands.client, prefix),
+    figures: () => ({
+      silentMs: performance.now() - Math.max(bus.answeredAt, commands.answeredAt),
+      losses: outages.count,
+      nodesLost: leases.lost,
+      startedAfterCrash: leases.startedAfterCrash,
+      clockOffsetMs: leases.clockOffsetMs,
+    }),
     async [Symbol.asyncDispose]() {
       await bus[Symbol.asyncDispose]()
       await leases[Symbol.asyncDispose]()

@@ -1,7 +1,7 @@
 /** The publishing half of the bus: what is published in one turn of the event loop goes out together, in order, once. */
 import type { Redis } from 'ioredis'
 import { dialOnce } from './dial.ts'
-import { frameOf } from './frame.ts'
+import { beatOf, frameOf } from './frame.ts'
 import { Link } from './link.ts'
 import { Places } from './places.ts'
 import { type Told, Trouble } from './trouble.ts'
@@ -28,6 +28,13 @@ export class Publisher {
   #bytes = 0
   #messages = 0
   #dropped = 0
+  #sent = 0
+  /** Heartbeats that were sent. */
+  #beats = 0
+  /** Where one has no answer yet. */
+  #beating: Redis | undefined
+  /** When Redis last answered. */
+  answeredAt = Number.NEGATIVE_INFINITY
   /** Something was dropped of which the others were not told. */
   #owesWord = false
 
@@ -43,6 +50,30 @@ export class Publisher {
 
   get dropped(): number {
     return this.#dropped
+  }
+
+  get sent(): number {
+    return this.#sent
+  }
+
+  /** Says that this node is there. A number is used until it is known to be sent: one that is missing was lost on its way. */
+  beat(node: string): void {
+    const redis = this.#redis
+    if (!redis || redis === this.#beating) return
+    this.#beating = redis
+    const frame = frameOf(this.#self, this.#line, beatOf(this.#beats + 1, node))
+    redis
+      .publish(this.#missed, frame)
+      .then(
+        () => {
+          this.#beats += 1
+          this.answeredAt = performance.now()
+        },
+        () => {},
+      )
+      .finally(() => {
+        if (redis === this.#beating) this.#beating = undefined
+      })
   }
 
   publish(channel: string, message: Uint8Array): void {
@@ -106,6 +137,8 @@ export class Publisher {
     if (redis !== this.#redis) return
     this.#messages -= messages
     this.#bytes -= bytes
+    this.#sent += messages - failed
+    this.answeredAt = performance.now()
     this.#drop(failed)
     if (failed > 0) this.link.drop('Redis refused a publish.')
     else if (this.#bytes < MAX_BYTES / 2) this.#sayMissed()

@@ -24,6 +24,8 @@ export class Subscriber {
   /** What this line was asked to listen to. */
   readonly #asked = new Set<string>()
   readonly #changed = new Set<string>()
+  /** When this line was ready with all that was wanted. */
+  upSince: number | undefined
   #redis: Redis | undefined
   #pinging: NodeJS.Timeout | undefined
   /** Ends when all changes handed over so far are done, or their line is. */
@@ -75,6 +77,7 @@ export class Subscriber {
     this.#done = flushed
     await flushed
     if (redis !== this.#redis) return
+    this.upSince = performance.now()
     this.#pinging = setInterval(() => redis.ping().catch(() => this.#fail(redis)), PING_MS)
     this.#pinging.unref()
     const misses = this.#misses
@@ -109,6 +112,7 @@ export class Subscriber {
   #down(): void {
     clearInterval(this.#pinging)
     this.#redis = undefined
+    this.upSince = undefined
     this.#changed.clear()
     this.#misses ||= [...this.#wanted].some(channel => channel !== this.#always)
   }

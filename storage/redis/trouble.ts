@@ -32,3 +32,27 @@ export class Trouble {
     this.#tell({ part: this.#part, state: 'back' })
   }
 }
+
+/** Counts outages: from the first connection that goes to the last that is back. */
+export class Outages {
+  readonly #tell: (told: Told) => void
+  readonly #away = new Set<Part>()
+  #count = 0
+
+  constructor(tell: (told: Told) => void = () => {}) {
+    this.#tell = tell
+  }
+
+  get count(): number {
+    return this.#count
+  }
+
+  say(told: Told): void {
+    if (told.state === 'back') this.#away.delete(told.part)
+    else {
+      if (this.#away.size === 0) this.#count += 1
+      this.#away.add(told.part)
+    }
+    this.#tell(told)
+  }
+}

@@ -1,6 +1,8 @@
 /** Contract of the bus, over every adapter. */
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
+import type { Cluster } from '../../core/ports.ts'
+import { until } from '../support/redis.ts'
 import { type ClusterEngine, hear, nodes, text } from './cluster.ts'
 import { range } from './ground.ts'
 
@@ -87,6 +89,32 @@ export function busContract(engine: ClusterEngine): void {
       for (const { end } of all) end()
       await b.bus.settled()
       assert.equal(a.bus.dropped, 0)
+    })
+
+    test('what is sent and what comes is counted', async t => {
+      const [a, b] = await nodes(engine, t, 'a', 'b')
+      const [one, also] = [hear(b.bus, 'x'), hear(b.bus, 'x')]
+      await b.bus.settled()
+      for (const n of range(1, 5)) a.bus.publish('x', text(n))
+      a.bus.publish('nobody listens', text(6))
+      await Promise.all([one.until(5), also.until(5)])
+      await until(() => a.bus.sent === 6, 'all six are sent')
+      assert.deepEqual([a.bus.received, b.bus.sent, b.bus.received], [0, 0, 5])
+    })
+
+    test('every other node that lives is a peer, and is heard of', async t => {
+      const { join } = await engine.make(t)
+      const [a, b] = [await join('a'), await join('b')]
+      for (const node of [a, b]) t.after(() => node[Symbol.asyncDispose]())
+      const peers = ({ bus }: Cluster) => bus.peers().map(({ node }) => node)
+      await until(() => peers(a).includes('b') && peers(b).includes('a'), 'they know each other')
+      assert.deepEqual([peers(a), peers(b)], [['b'], ['a']])
+      // Silence that grew ends with the next heartbeat.
+      const silence = () => a.bus.peers()[0]?.silentMs ?? Number.POSITIVE_INFINITY
+      const before = silence()
+      await until(() => silence() < before || before === 0, 'b is heard')
+      await b[Symbol.asyncDispose]()
+      await until(() => peers(a).length === 0, 'b is no peer any more')
     })
 
     test('nobody is told of missed messages as long as none are', async t => {
