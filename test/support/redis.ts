@@ -3,15 +3,12 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
+import { bound, type Ends, freePorts } from './ends.ts'
 
-/** Whatever runs something at its end: a test, or a file of them. */
-export interface Ends {
-  after(end: () => Promise<void>): void
-}
+export type { Ends }
 
 export class RedisServer {
   readonly port: number
@@ -58,7 +55,7 @@ export class RedisServer {
   async start(): Promise<void> {
     const alone = ['--port', `${this.port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', ...this.#more]
     const args = this.#more.includes('--sentinel') ? ['sentinel.conf', '--sentinel'] : alone
-    const child = spawn('redis-server', args, { cwd: this.#directory, stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = bound('redis-server', args, { cwd: this.#directory, stdio: ['ignore', 'pipe', 'inherit'] })
     this.#process = child
     let said = ''
     for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
@@ -131,14 +128,7 @@ export async function startCluster(t: Ends): Promise<{ servers: RedisServer[]; u
   return { servers, url: `redis+cluster://${hosts.join(',')}` }
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
-}
+const freePort = async () => (await freePorts(1))[0] ?? 0
 
 /** Resolves when it holds; for what another process does and tells nobody of. */
 export async function until(holds: () => boolean | Promise<boolean>, what: string, withinMs = 15_000): Promise<void> {
