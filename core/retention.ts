@@ -61,7 +61,8 @@ export function dated(log: MessageLog): MessageLog {
     tails: keys => log.tails(keys),
     seqAt: (...asked) => log.seqAt(...asked),
     trim: (...asked) => log.trim(...asked),
-    follow: listener => log.follow(listener),
+    follow: (...asked) => log.follow(...asked),
+    watch: key => log.watch(key),
   }
 }
 

@@ -92,7 +92,20 @@ export interface MessageLog {
 
   /**
    * Calls back synchronously for every entry that has become durable, in the order of each conversation, before the
-   * append of it resolves. Repeats are not told. Returns a function that ends it.
+   * append of it resolves: for entries that are appended here, and, of conversations that are watched or were appended to
+   * here lately, for those that other nodes append. Repeats are not told. `lost`: some entries of a conversation may not be
+   * told, and what was read of it before the call may be old. An append's `changes` are asked for when all entries before
+   * it have been told. Returns a function that ends it.
    */
-  follow(listener: (conversation: ConversationKey, entry: StoredEntry) => void): () => void
+  follow(
+    listener: (conversation: ConversationKey, entry: StoredEntry) => void,
+    lost?: (conversation: ConversationKey) => void,
+  ): () => void
+
+  /**
+   * Until the returned function is called, followers are told of entries that other nodes append. It begins before long:
+   * `lost` is called when it does, and what is read from then on and what is told have no gap between them. While the nodes
+   * cannot reach each other it comes late.
+   */
+  watch(conversation: ConversationKey): () => void
 }

@@ -1,6 +1,7 @@
 /**
  * Appends of one conversation: what waits is put behind the tail by one conditional batch, one batch under way. The tail
- * is the safety: where another node was first, what it appended is read and told, and the batch is made anew.
+ * is the safety: where another node was first, what it appended is told here, and the batch is made anew, so every append
+ * is made by who knows all that was before it.
  */
 import type { ConversationKey } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
@@ -12,29 +13,32 @@ import type { Shared } from './log.ts'
 import { byHome, type Step } from './plan.ts'
 import { type Found, Repeats } from './repeats.ts'
 import type { Statement } from './ring.ts'
+import { View } from './view.ts'
 
 const BATCH_APPENDS = 64
 const BATCH_BYTES = 512 * 1024
 const QUEUE = 10_000
-const FINISH_PAUSES_MS = [20, 100, 500, 2_000]
+const PAUSES_MS = [20, 100, 500, 2_000]
+const pauseOf = (tries: number) => PAUSES_MS[Math.min(tries, PAUSES_MS.length - 1)] as number
 
 export class Lane {
   readonly #shared: Shared
   readonly #conversation: ConversationKey
   readonly #repeats: Repeats
   #queue: Append[] = []
-  #end: End | undefined
   #running: Promise<void> | undefined
   #finishing: Promise<void> = Promise.resolve()
+  readonly view: View
 
   constructor(shared: Shared, conversation: ConversationKey) {
     this.#shared = shared
     this.#conversation = conversation
     this.#repeats = new Repeats(shared, conversation)
+    this.view = new View(shared, conversation)
   }
 
   get isIdle(): boolean {
-    return this.#running === undefined
+    return this.#running === undefined && this.view.isIdle
   }
   async idle(): Promise<void> {
     await this.#running
@@ -59,7 +63,7 @@ export class Lane {
         await this.#commit(taken)
       } catch (cause) {
         // What is there is not known.
-        this.#end = undefined
+        this.view.isUnsure = true
         const fault = cause instanceof Fault ? cause : new Fault('log-unavailable', {}, { cause })
         for (const append of taken) append.reject(fault)
       }
@@ -79,7 +83,7 @@ export class Lane {
   async #commit(taken: readonly Append[]): Promise<void> {
     let waiting = [...taken]
     for (let attempt = 1; waiting.length > 0; attempt++) {
-      const end = this.#end ?? (await this.#learn())
+      const end = await this.view.now()
       const bucket = await this.#bucketBehind(end)
       waiting = this.#answer(waiting, await this.#repeats.before(waiting, bucket))
       const batch = await compose(this.#shared, this.#conversation, waiting, end, bucket)
@@ -92,21 +96,10 @@ export class Lane {
         continue
       }
       waiting = waiting.filter(append => !append.isOver)
-      await this.#learn()
+      await this.view.learn(true)
       waiting = this.#answer(waiting, await this.#repeats.inBucket(waiting, bucket))
       if (attempt > 1) await this.#shared.writer.again(attempt)
     }
-  }
-
-  /** Reads the end, after what is under way there; tells what others have appended. */
-  async #learn(): Promise<End> {
-    const before = this.#end
-    const end = await this.#shared.ends.find(this.#conversation, true)
-    await this.#shared.settle(this.#conversation, end)
-    if (!before) this.#shared.missed(this.#conversation)
-    else if (end.seq > before.seq) await this.#shared.tellFrom(this.#conversation, before.seq, end.seq)
-    this.#end = end
-    return end
   }
 
   /** The bucket of the next entry; a new one is hinted at before it has anything. */
@@ -126,9 +119,9 @@ export class Lane {
 
   async #set(batch: Batch, end: End): Promise<boolean> {
     const [first] = batch.placed
-    if (first && (first.versioned.length > 0 || batch.across)) return this.#transact(batch)
+    if (first && (first.versioned.length > 0 || batch.across)) return this.#transact(batch, end)
     if (!(await this.#apply(batch, batch.statements))) return false
-    this.#stored(batch, end, [])
+    this.#stored(batch, end)
     return true
   }
 
@@ -147,7 +140,7 @@ export class Lane {
   }
 
   /** What lies in other partitions is set aside first, rows as well as a message, and the batch of the entry decides. */
-  async #transact(batch: Batch): Promise<boolean> {
+  async #transact(batch: Batch, end: End): Promise<boolean> {
     const { writer, decisions, retractions } = this.#shared
     const [{ append, versioned }] = batch.placed as [Batch['placed'][0]]
     let steps: Step[]
@@ -170,18 +163,18 @@ export class Lane {
     if (across) await retractions.settle(this.#conversation, across, lock, outcome)
     if (outcome === 'off') return false
     await writer.finish(steps, [])
-    this.#stored(batch, this.#end as End, steps)
+    this.#stored(batch, end)
     return true
   }
 
   /** It is durable: followers are told, then what belongs to it is done, then its senders are. */
-  #stored(batch: Batch, end: End, _steps: readonly Step[]): void {
-    const { placed, twins } = batch
+  #stored({ placed, twins, bucket }: Batch, end: End): void {
+    const entries = placed.map(({ entry }) => entry)
     const last = placed.at(-1) as (typeof placed)[0]
-    this.#end = { ...end, ...last.tail, bucket: batch.bucket }
-    for (const { entry } of placed) this.#shared.tell(this.#conversation, entry)
+    const told = this.view.appended(entries, { ...end, ...last.tail, bucket })
     this.#finishing = this.#finishing
-      .then(() => this.#finish(batch))
+      .then(() => told)
+      .then(() => this.#finish(placed))
       .then(
         () => {
           for (const { append, entry } of placed) append.resolve(entry)
@@ -194,7 +187,7 @@ export class Lane {
   }
 
   /** Record changes of the entries. Tried until they are made; if this node dies before, who looks at the end makes them. */
-  async #finish({ placed }: Batch): Promise<void> {
+  async #finish(placed: Batch['placed']): Promise<void> {
     const { writer, ring, pause, closed } = this.#shared
     const ranked = placed.flatMap(({ ranked }) => ranked)
     const last = placed.at(-1) as (typeof placed)[0]
@@ -205,7 +198,7 @@ export class Lane {
         return
       } catch (cause) {
         if (closed()) throw cause
-        await pause(FINISH_PAUSES_MS[Math.min(tries, FINISH_PAUSES_MS.length - 1)] as number)
+        await pause(pauseOf(tries))
       }
     }
   }

@@ -2,6 +2,7 @@
 import type { StoredEntry } from '../../core/entry.ts'
 import type {
   AppendOptions,
+  Bus,
   Clock,
   ConversationKey,
   EntryDraft,
@@ -35,6 +36,8 @@ interface Needs {
   ulid: (time: EpochMs) => string
   pause: (ms: number) => Promise<void>
   observer: Partial<StorageObserver>
+  /** How the nodes of a cluster tell each other; absent: this one is alone. */
+  bus?: Bus | undefined
 }
 
 /** What lanes and reads share. */
@@ -44,16 +47,20 @@ export interface Shared extends Needs {
   /** One entry as a row, as it was decided. */
   row(conversation: ConversationKey, seq: Seq): Promise<Row | undefined>
   tell(conversation: ConversationKey, entry: StoredEntry): void
-  /** Reads what others appended, and tells it. */
-  tellFrom(conversation: ConversationKey, after: number, upTo: number): Promise<void>
-  /** Entries may have been appended that were not told. */
-  missed(conversation: ConversationKey): void
+  read(conversation: ConversationKey, range: ReadRange): Promise<StoredEntry[]>
+  /** Entries may have been appended that are not told: what is kept of the conversation is to be read again. */
+  lost(conversation: ConversationKey): void
   /** Makes the record changes that whoever appended could not. */
   settle(conversation: ConversationKey, end: End): Promise<void>
 }
 
 const MAX_LANES = 100_000
-const PAGE = 500
+/** Lanes looked at together, where messages of the bus may be missing. */
+const LOOKS = 64
+/** Pauses between looks at all lanes: while the bus is away, and while it is not. */
+const AWAY_MS = 2_000
+const ROUND_MS = 60_000
+const TICK_MS = 500
 
 export class CassandraLog implements MessageLog, Shared {
   readonly ring: Ring
@@ -66,10 +73,16 @@ export class CassandraLog implements MessageLog, Shared {
   readonly pause: (ms: number) => Promise<void>
   readonly observer: Partial<StorageObserver>
   readonly retractions: Retractions
+  readonly bus: Bus | undefined
   readonly #lanes = new Map<ConversationKey, Lane>()
   readonly #listeners = new Set<Listener>()
+  readonly #losers = new Set<(conversation: ConversationKey) => void>()
   readonly #reader: Reader
   #closed = false
+  #rounds: Promise<void> | undefined
+  #stopListening: (() => void) | undefined
+  /** Some messages of the bus are missing. */
+  #missed = false
 
   constructor(needs: Needs) {
     this.ring = needs.ring
@@ -82,7 +95,13 @@ export class CassandraLog implements MessageLog, Shared {
     this.pause = needs.pause
     this.observer = needs.observer
     this.retractions = new Retractions(needs.ring, needs.decisions, seq => needs.ends.bucketOf(seq))
+    this.bus = needs.bus
     this.#reader = new Reader(this)
+    if (!this.bus) return
+    this.#stopListening = this.bus.onMissed(() => {
+      this.#missed = true
+    })
+    this.#rounds = this.#goRound(this.bus)
   }
 
   append(conversation: ConversationKey, draft: EntryDraft, options: AppendOptions = {}): Promise<StoredEntry> {
@@ -105,15 +124,38 @@ export class CassandraLog implements MessageLog, Shared {
   trim(conversation: ConversationKey, below: Seq): Promise<void> {
     return trim(this, conversation, below)
   }
-  follow(listener: Listener): () => void {
+  follow(listener: Listener, lost?: (conversation: ConversationKey) => void): () => void {
     const own: Listener = (conversation, entry) => listener(conversation, entry)
+    const ownLost = (conversation: ConversationKey) => lost?.(conversation)
     this.#listeners.add(own)
-    return () => this.#listeners.delete(own)
+    this.#losers.add(ownLost)
+    return () => {
+      this.#listeners.delete(own)
+      this.#losers.delete(ownLost)
+    }
+  }
+  watch(conversation: ConversationKey): () => void {
+    return this.#lane(conversation).view.watch()
   }
 
   async close(): Promise<void> {
     this.#closed = true
+    this.#stopListening?.()
     await Promise.all([...this.#lanes.values()].map(lane => lane.idle()))
+    await this.#rounds
+  }
+
+  /** What the bus has not told is found all the same. */
+  async #goRound(bus: Bus): Promise<void> {
+    for (let sinceMs = 0; !this.#closed; sinceMs += TICK_MS) {
+      await this.pause(TICK_MS)
+      if (!this.#missed && sinceMs < (bus.healthy ? ROUND_MS : AWAY_MS)) continue
+      this.#missed = false
+      sinceMs = 0
+      const known = [...this.#lanes.values()].flatMap(({ view }) => (view.isKnown ? view : []))
+      for (let at = 0; at < known.length && !this.#closed; at += LOOKS)
+        await Promise.all(known.slice(at, at + LOOKS).map(view => view.look()))
+    }
   }
 
   // ---- shared ----
@@ -136,16 +178,9 @@ export class CassandraLog implements MessageLog, Shared {
     }
   }
 
-  async tellFrom(conversation: ConversationKey, after: number, upTo: number): Promise<void> {
-    for (let from = after; from < upTo; ) {
-      const range = { after: from as Seq, before: (upTo + 1) as Seq, limit: PAGE }
-      const entries = await this.read(conversation, range)
-      for (const entry of entries) this.tell(conversation, entry)
-      from = entries.at(-1)?.seq ?? upTo
-    }
+  lost(conversation: ConversationKey): void {
+    for (const listener of this.#losers) listener(conversation)
   }
-
-  missed(_conversation: ConversationKey): void {}
 
   async settle(conversation: ConversationKey, { seq, settled, first }: End): Promise<void> {
     if (settled >= seq) return
@@ -171,6 +206,7 @@ export class CassandraLog implements MessageLog, Shared {
     for (const [conversation, lane] of this.#lanes) {
       if (!lane.isIdle) continue
       this.#lanes.delete(conversation)
+      lane.view.forget()
       return
     }
   }

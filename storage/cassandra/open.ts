@@ -1,5 +1,5 @@
 /** Opens log and records over Cassandra: connects, brings the schema up to date, and makes sure that the settings are the data's. */
-import type { Clock, Random, Storage, Table } from '../../core/ports.ts'
+import type { Bus, Clock, Random, Storage, Table } from '../../core/ports.ts'
 import { CannotOpen } from '../level/meta.ts'
 import type { StorageObserver } from '../open.ts'
 import { ulids } from '../ulid.ts'
@@ -16,6 +16,8 @@ export interface CassandraNeeds extends RingOptions {
   clock: Clock
   random: Random
   observer: Partial<StorageObserver>
+  /** How the nodes of a cluster tell each other. */
+  bus?: Bus | undefined
   /** Replicas in the datacenter of a keyspace that is not there yet. */
   replication: number
   /** Entries of a bucket: set once, with the first start. */
@@ -36,8 +38,19 @@ export async function openCassandra(needs: CassandraNeeds): Promise<Storage> {
     const writer = new Writer({ ring, clock: needs.clock, decisions, redo, pause, random: Math.random })
     const records = new CassandraRecords({ ring, writer, decisions, redo })
     const ends = new Ends(ring, needs.bucketSize)
-    const { clock, random, observer } = needs
-    const log = new CassandraLog({ ring, ends, writer, decisions, redo, clock, ulid: ulids(random), pause, observer })
+    const { clock, random, observer, bus } = needs
+    const log = new CassandraLog({
+      ring,
+      ends,
+      writer,
+      decisions,
+      redo,
+      clock,
+      ulid: ulids(random),
+      pause,
+      observer,
+      bus,
+    })
     return {
       log,
       records,

@@ -93,6 +93,11 @@ export class LevelLog implements MessageLog, Appending, Participant {
     return () => this.#listeners.delete(own)
   }
 
+  /** Nobody else appends. */
+  watch(): () => void {
+    return () => {}
+  }
+
   // ---- for appends ----
 
   now(): EpochMs {

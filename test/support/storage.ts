@@ -35,6 +35,7 @@ export function disturbed(storage: Storage, how: Disturbance): Storage {
       seqAt: log.seqAt.bind(log),
       trim: log.trim.bind(log),
       follow: log.follow.bind(log),
+      watch: log.watch.bind(log),
     },
     records: {
       get: records.get.bind(records),

@@ -1,0 +1,128 @@
+/** What this node knows of a conversation: where it ends, with everything up to there told to followers, whoever appended it. */
+import type { StoredEntry } from '../../core/entry.ts'
+import type { ConversationKey } from '../../core/ports.ts'
+import { channelOf, frameOf, readFrame } from './announced.ts'
+import type { End } from './ends.ts'
+import type { Shared } from './log.ts'
+import { Teller } from './teller.ts'
+
+const PAUSES_MS = [50, 200, 1_000, 5_000]
+
+export class View {
+  readonly #shared: Shared
+  readonly #conversation: ConversationKey
+  readonly #teller: Teller
+  #end: End | undefined
+  /** What was put behind the end may be there. */
+  isUnsure = false
+  #watchers = 0
+  #looking: Promise<void> | undefined
+  #unsubscribe: (() => void) | undefined
+
+  constructor(shared: Shared, conversation: ConversationKey) {
+    this.#shared = shared
+    this.#conversation = conversation
+    this.#teller = new Teller(shared, conversation)
+  }
+
+  get isIdle(): boolean {
+    return this.#looking === undefined && this.#watchers === 0
+  }
+  get isKnown(): boolean {
+    return this.#end !== undefined
+  }
+
+  /** The end, when everything up to there is told: whoever judges an append knows what was before it. */
+  async now(): Promise<End> {
+    if (!this.#end || this.isUnsure) await this.learn(true)
+    await this.#teller.idle()
+    return this.#end as End
+  }
+
+  /** This node has appended; the promise, if any, ends when followers have been told. */
+  appended(entries: readonly StoredEntry[], end: End): Promise<void> | undefined {
+    this.#moveTo(end)
+    const told = this.#teller.tell(entries)
+    this.#shared.bus?.publish(channelOf(this.#conversation), frameOf(entries))
+    return told
+  }
+
+  /** Reads the end, with `serial` after what is under way there has ended; tells what others have appended. */
+  async learn(serial: boolean): Promise<End> {
+    const { bus, ends } = this.#shared
+    if (bus && !this.#unsubscribe) {
+      this.#unsubscribe = bus.subscribe(channelOf(this.#conversation), message => this.#heard(message))
+      await bus.settled()
+    }
+    const end = await ends.find(this.#conversation, serial)
+    await this.#shared.settle(this.#conversation, end)
+    if (serial) this.isUnsure = false
+    if (this.#end) await this.#teller.reach(end.seq)
+    else {
+      this.#teller.begin(end.seq)
+      this.#shared.lost(this.#conversation)
+    }
+    this.#moveTo(end)
+    return this.#end as End
+  }
+
+  /** Until the returned function is called, entries of others are told as well. */
+  watch(): () => void {
+    this.#watchers++
+    if (!this.#end) void this.look()
+    let watches = true
+    return () => {
+      if (watches) this.#watchers--
+      watches = false
+    }
+  }
+
+  /** Reads the end, and tells what was not; tried until it can be read. Never rejects. */
+  look(): Promise<void> {
+    this.#looking ??= this.#lookOnce().finally(() => {
+      this.#looking = undefined
+    })
+    return this.#looking
+  }
+
+  async #lookOnce(): Promise<void> {
+    const { closed, pause } = this.#shared
+    for (let tries = 0; !closed(); tries++) {
+      try {
+        await this.learn(false)
+        return
+      } catch {
+        await pause(pauseOf(tries))
+      }
+    }
+  }
+
+  /** Nothing is known here any more. */
+  forget(): void {
+    this.#unsubscribe?.()
+    this.#unsubscribe = undefined
+    if (this.#end) this.#shared.lost(this.#conversation)
+    this.#end = undefined
+    this.#teller.forget()
+  }
+
+  #heard(message: Buffer): void {
+    const heard = readFrame(message)
+    if (!heard || !this.#end || heard.to <= this.#end.seq) return
+    const { entries } = heard
+    const [first, last] = [entries[0], entries.at(-1)]
+    if (!first || !last || first.seq > this.#end.seq + 1) {
+      void this.look()
+      return
+    }
+    this.#moveTo({ ...this.#end, seq: last.seq, n: last.n, sentAt: last.sentAt })
+    void this.#teller.tell(entries)
+  }
+
+  #moveTo(end: End): void {
+    if (this.#end && end.seq < this.#end.seq) return
+    this.#end = { ...end, bucket: this.#shared.ends.bucketOf(end.seq) }
+  }
+}
+
+const pauseOf = (tries: number) => PAUSES_MS[Math.min(tries, PAUSES_MS.length - 1)] as number
