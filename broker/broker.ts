@@ -1,6 +1,6 @@
 /** The MQTT side: connections come in as streams, and become callers of the rules and readers of the log. */
 import type { Duplex } from 'node:stream'
-import type { Connections, RetainedValues } from '../core/ports.ts'
+import type { Cluster, Connections, RetainedValues } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
 import { type AedesBroker, type AedesClient, accepted, attach, type Hooks, openAedes } from './aedes.ts'
 import { replyTopic } from './answers.ts'
@@ -9,6 +9,7 @@ import { ConnectionTable } from './connections.ts'
 import { Delivery } from './delivery.ts'
 import { Entrance, type EntranceNeeds, type EntranceOptions } from './entrance.ts'
 import type { BrokerGauges } from './observer.ts'
+import { Peers } from './peers.ts'
 import { refuseConnect } from './refusals.ts'
 import { SessionStore } from './sessions.ts'
 import { type Arrival, release, tap } from './tap.ts'
@@ -19,8 +20,11 @@ export type { BrokerGauges, BrokerObserver } from './observer.ts'
 export { readProxyHeader } from './proxy.ts'
 export { SESSIONS } from './session-rows.ts'
 export type BrokerOptions = EntranceOptions
-export interface BrokerNeeds extends Omit<EntranceNeeds, 'table' | 'delivery' | 'store' | 'closed' | 'stopping'> {
+export interface BrokerNeeds
+  extends Omit<EntranceNeeds, 'table' | 'delivery' | 'store' | 'closed' | 'stopping' | 'holders'> {
   retained: RetainedValues
+  /** Absent: this node is alone. */
+  cluster?: Cluster | undefined
 }
 
 export interface Broker {
@@ -42,7 +46,8 @@ export async function createBroker(needs: BrokerNeeds): Promise<Broker> {
 const CONNECT_MS = 10_000
 
 class MqttBroker implements Broker {
-  readonly connections: ConnectionTable
+  readonly #table: ConnectionTable
+  readonly #peers: Peers | undefined
   readonly #needs: BrokerNeeds
   readonly #delivery: Delivery
   readonly #store: SessionStore
@@ -54,22 +59,27 @@ class MqttBroker implements Broker {
 
   constructor(needs: BrokerNeeds) {
     this.#needs = needs
-    this.#store = new SessionStore(needs)
-    this.#delivery = new Delivery(needs.log, needs.memberships)
-    this.connections = new ConnectionTable(needs.memberships)
-    this.#upkeep = new Upkeep({ ...needs, table: this.connections, store: this.#store })
-    this.#entrance = new Entrance({
-      ...needs,
-      table: this.connections,
-      delivery: this.#delivery,
-      store: this.#store,
-      closed: connection => this.#closed(connection),
-      stopping: () => this.#closing,
-    })
+    const { cluster, memberships, observer, random } = needs
+    const run = cluster && `${cluster.node}/${Buffer.from(random.bytes(6)).toString('hex')}`
+    this.#store = new SessionStore({ ...needs, run })
+    this.#delivery = new Delivery(needs.log, memberships)
+    this.#table = new ConnectionTable(memberships)
+    const here = { ...needs, table: this.#table, delivery: this.#delivery, store: this.#store }
+    this.#upkeep = new Upkeep({ ...here, isFirst: () => this.#peers?.isFirst ?? true })
+    const recover = (run: string) => this.#upkeep.recover(run)
+    const closed = (connection: Connection) => this.#closed(connection)
+    this.#peers =
+      cluster && new Peers({ ...here, cluster, run: run as string, recover, closed, failed: observer.failed })
+    this.#entrance = new Entrance({ ...here, closed, stopping: () => this.#closing, holders: this.#peers?.holders })
+  }
+
+  get connections(): Connections {
+    return this.#peers?.connections ?? this.#table
   }
 
   async open(): Promise<void> {
     await this.#upkeep.recover()
+    await this.#peers?.open()
     this.#aedes = await openAedes(this.#hooks())
     this.#aedes.on('clientReady', client => this.#ready(client))
     for (const event of ['clientError', 'connectionError'] as const) this.#aedes.on(event, () => {})
@@ -93,20 +103,21 @@ class MqttBroker implements Broker {
   }
 
   gauges(): BrokerGauges {
-    return this.connections.gauges()
+    return this.#table.gauges()
   }
 
   async close(): Promise<void> {
     this.#closing = true
     this.#upkeep.stop()
-    const all = [...this.connections.all()]
+    const all = [...this.#table.all()]
     for (const connection of all) {
       connection.end('shutting-down')
       // What an earlier end could not write is tried now.
-      void connection.session.unwritten()
+      void connection.session.record.unwritten()
     }
     await Promise.allSettled(all.map(connection => this.#closed(connection)))
     this.#delivery.close()
+    await this.#peers?.close()
     await new Promise<void>(resolve => this.#aedes.close(resolve))
   }
 
@@ -180,7 +191,7 @@ class MqttBroker implements Broker {
 
   /** PUBREL. Where the release cannot be written there is no PUBCOMP, and the client sends it again. */
   async #released(key: string, packetId: number): Promise<void> {
-    const connection = this.connections.ofSession(key)
+    const connection = this.#table.ofSession(key)
     try {
       await connection?.origins.release(packetId)
     } catch (thrown) {
@@ -204,11 +215,12 @@ class MqttBroker implements Broker {
     try {
       if (ingress.unanswered > 0) await Promise.race([ingress.idle(), this.#limit()])
       if (connection.saidGoodbye) await origins.clear().catch(error => this.#needs.observer.failed('origins', error))
-      const expirySeconds = client.version === 5 ? client.sessionExpiryInterval : session.expirySeconds
+      const expirySeconds = client.version === 5 ? client.sessionExpiryInterval : session.record.row.expirySeconds
       const willAt = await this.#will(connection, expirySeconds)
       await session.close({ expirySeconds, willAt, mayRepeat: !connection.saidGoodbye })
     } finally {
-      this.connections.delete(connection)
+      this.#table.delete(connection)
+      this.#peers?.holders.release(connection)
       this.#entrance.resumed(session.key)
       if (connection.begun) this.#needs.observer.disconnected()
     }
@@ -216,7 +228,8 @@ class MqttBroker implements Broker {
 
   /** Tells the will, or says when it is to be told. */
   async #will({ client, session }: Connection, expirySeconds: number): Promise<number | undefined> {
-    const { will, row } = session
+    const { row } = session.record
+    const { will } = row
     if (client._disconnected || !will) return undefined
     const { run, scheduler } = this.#needs
     const delayMs = Math.min(will.delayMs, expirySeconds * 1000)

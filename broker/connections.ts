@@ -20,6 +20,10 @@ export class ConnectionTable implements Connections {
   readonly #bySession = new Map<string, Connection>()
   readonly #byMember = new Map<string, Set<Connection>>()
   readonly #places = new Map<string, Set<Place>>()
+  /** What other nodes tell of members here, and of an app's telemetry: begun with the first who wants it. */
+  readonly #attended = new Map<string, { count: number; end: () => void }>()
+  attend: (app: AppId, member: Member) => () => void = () => () => {}
+  attendTelemetry: (app: AppId) => () => void = () => () => {}
 
   constructor(memberships: Pick<Memberships, 'get'>) {
     this.#memberships = memberships
@@ -40,7 +44,20 @@ export class ConnectionTable implements Connections {
     return (this.#byMember.get(name)?.size ?? 0) + (this.#places.get(name)?.size ?? 0)
   }
 
+  #begin(name: string, begin: () => () => void): void {
+    const attended = this.#attended.get(name)
+    if (attended) attended.count++
+    else this.#attended.set(name, { count: 1, end: begin() })
+  }
+  #end(name: string): void {
+    const attended = this.#attended.get(name)
+    if (!attended || --attended.count > 0) return
+    this.#attended.delete(name)
+    attended.end()
+  }
+
   take({ app, member, grant }: Place): Place {
+    this.#begin(`${app}/${member}`, () => this.attend(app, member))
     const place: Place = { app, member, grant }
     const all = this.#places.get(`${app}/${member}`)
     if (all) all.add(place)
@@ -50,12 +67,16 @@ export class ConnectionTable implements Connections {
   giveBack(place: Place): void {
     const name = `${place.app}/${place.member}`
     const all = this.#places.get(name)
-    if (all?.delete(place) && all.size === 0) this.#places.delete(name)
+    if (!all?.delete(place)) return
+    if (all.size === 0) this.#places.delete(name)
+    this.#end(name)
   }
 
   add(connection: Connection): void {
     const { app, member } = connection.caller
     this.#bySession.set(connection.session.key, connection)
+    this.#begin(`${app}/${member}`, () => this.attend(app, member))
+    this.#begin(app, () => this.attendTelemetry(app))
     const all = this.#byMember.get(`${app}/${member}`)
     if (all) all.add(connection)
     else this.#byMember.set(`${app}/${member}`, new Set([connection]))
@@ -65,7 +86,10 @@ export class ConnectionTable implements Connections {
     const { app, member } = connection.caller
     if (this.#bySession.get(connection.session.key) === connection) this.#bySession.delete(connection.session.key)
     const all = this.#byMember.get(`${app}/${member}`)
-    if (all?.delete(connection) && all.size === 0) this.#byMember.delete(`${app}/${member}`)
+    if (!all?.delete(connection)) return
+    if (all.size === 0) this.#byMember.delete(`${app}/${member}`)
+    this.#end(`${app}/${member}`)
+    this.#end(app)
   }
 
   tell(app: AppId, member: Member, event: object): void {

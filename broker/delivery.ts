@@ -9,21 +9,34 @@ export interface Reading {
   readonly id: { app: AppId; member: Member }
   joined(conversation: ConversationId, joinedSeq: Seq): void
   leaves(conversation: ConversationId): void
+  /** Entries of a conversation that it follows may have passed unheard. */
+  lost(conversation: ConversationId): void
+}
+
+/** Cursors in one conversation, and whose they are. */
+interface Audience {
+  cursors: Map<Cursor, Reading>
+  unwatch: () => void
 }
 
 export class Delivery {
   /** Cursors of connected sessions, by conversation: a new entry costs nothing for members who are away. */
-  readonly #listeners = new Map<ConversationKey, Set<Cursor>>()
+  readonly #audiences = new Map<ConversationKey, Audience>()
+  readonly #log: Pick<MessageLog, 'follow' | 'watch'>
   readonly #sessions = new Map<string, Set<Reading>>()
   readonly #stop: (() => void)[]
 
-  constructor(log: Pick<MessageLog, 'follow'>, memberships: Pick<Memberships, 'follow'>) {
+  constructor(log: Pick<MessageLog, 'follow' | 'watch'>, memberships: Pick<Memberships, 'follow'>) {
+    this.#log = log
     this.#stop = [
       memberships.follow(({ app, conversation, seq, joined, left }) => {
         for (const member of left) for (const session of this.of(app, member)) session.leaves(conversation)
-        for (const member of joined) for (const session of this.of(app, member)) session.joined(conversation, seq)
+        this.joined(app, conversation, seq, joined)
       }),
-      log.follow((conversation, entry) => this.#stored(conversation, entry)),
+      log.follow(
+        (conversation, entry) => this.#stored(conversation, entry),
+        conversation => this.#lost(conversation),
+      ),
     ]
   }
 
@@ -49,20 +62,36 @@ export class Delivery {
     return this.#sessions.get(`${app}/${member}`) ?? []
   }
 
-  listen(cursor: Cursor): void {
-    const all = this.#listeners.get(cursor.key)
-    if (all) all.add(cursor)
-    else this.#listeners.set(cursor.key, new Set([cursor]))
+  /** Members came into a conversation with that entry. */
+  joined(app: AppId, conversation: ConversationId, seq: Seq, members: readonly Member[]): void {
+    for (const member of members) for (const session of this.of(app, member)) session.joined(conversation, seq)
+  }
+
+  listen(cursor: Cursor, session: Reading): void {
+    const audience = this.#audiences.get(cursor.key)
+    if (audience) audience.cursors.set(cursor, session)
+    else
+      this.#audiences.set(cursor.key, {
+        cursors: new Map([[cursor, session]]),
+        unwatch: this.#log.watch(cursor.key),
+      })
   }
 
   unlisten(cursor: Cursor): void {
-    const all = this.#listeners.get(cursor.key)
-    if (all?.delete(cursor) && all.size === 0) this.#listeners.delete(cursor.key)
+    const audience = this.#audiences.get(cursor.key)
+    if (!audience?.cursors.delete(cursor) || audience.cursors.size > 0) return
+    this.#audiences.delete(cursor.key)
+    audience.unwatch()
+  }
+
+  #lost(key: ConversationKey): void {
+    const sessions = this.#audiences.get(key)?.cursors.values() ?? []
+    for (const session of [...sessions]) session.lost(splitKey(key).conversation)
   }
 
   #stored(conversation: ConversationKey, entry: StoredEntry): void {
     if (entry.seq === 1) this.#began(conversation)
-    const cursors = this.#listeners.get(conversation)
+    const cursors = this.#audiences.get(conversation)?.cursors.keys()
     if (cursors) for (const cursor of cursors) cursor.reader.arrived(cursor, entry)
   }
 
@@ -70,8 +99,6 @@ export class Delivery {
   #began(key: ConversationKey): void {
     const { app, conversation } = splitKey(key)
     if (!conversation.startsWith('u:')) return
-    for (const user of new Set(partsOf(conversation))) {
-      for (const session of this.of(app, user as Member)) session.joined(conversation, 1 as Seq)
-    }
+    this.joined(app, conversation, 1 as Seq, [...new Set(partsOf(conversation))] as Member[])
   }
 }

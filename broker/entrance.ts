@@ -9,6 +9,7 @@ import type { AedesClient, ConnectPacket } from './aedes.ts'
 import { Connection, type ConnectionLimits } from './connection.ts'
 import type { ConnectionTable } from './connections.ts'
 import type { Delivery } from './delivery.ts'
+import type { Holders } from './holders.ts'
 import { Ingress } from './ingress.ts'
 import type { BrokerObserver } from './observer.ts'
 import { Origins } from './origins.ts'
@@ -43,6 +44,8 @@ export interface EntranceNeeds {
   closed(connection: Connection): Promise<void>
   /** The server ends. */
   stopping(): boolean
+  /** Where there are other nodes. */
+  holders: Holders | undefined
 }
 
 const MAX_CLIENT_ID_BYTES = 256
@@ -107,7 +110,7 @@ export class Entrance {
   async #takeOver(before: Connection): Promise<void> {
     before.end('session-taken-over')
     const closed = before.closing ?? this.#needs.closed(before)
-    const stuck = before.session.unwritten().then(() => Promise.reject(new Fault('log-unavailable')))
+    const stuck = before.session.record.unwritten().then(() => Promise.reject(new Fault('log-unavailable')))
     await Promise.race([closed, stuck])
   }
 
@@ -118,10 +121,11 @@ export class Entrance {
     caller: Known,
     will: StoredWill | undefined,
   ): Promise<Connection> {
-    const { store, table, run, records, scheduler } = this.#needs
+    const { store, table, run, records, scheduler, holders } = this.#needs
     const before = table.ofSession(sessionKey(id))
     if (client.closed) throw new Fault('shutting-down')
     if (before) await this.#takeOver(before)
+    await holders?.takeOver(sessionKey(id))
     const expirySeconds = this.#expiryOf(packet)
     const wish = { clean: packet.clean ?? true, expirySeconds, grant: caller.grant, ...(will && { will }) }
     const opened = await store.open(id, wish, row => tellLeftWill(run, row))
@@ -143,6 +147,7 @@ export class Entrance {
     })
     if (opened.resumed) this.#resumed.add(connection.session.key)
     table.add(connection)
+    holders?.hold(connection)
     return connection
   }
 

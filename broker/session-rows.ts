@@ -44,17 +44,22 @@ export interface SessionRow {
   /** When a will that waits for its delay is told. */
   willAt?: EpochMs
   grant: string
+  /** The run of the node that it was connected to last; absent where there is but one node. */
+  run?: string
 }
 
 export const NEVER = 0xffff_ffff
 const sortable = (at: number) => String(Math.min(at, Number.MAX_SAFE_INTEGER)).padStart(16, '0')
+
+/** Where the sessions that are connected to a run of a node are found. */
+export const connectedTo = (run: string | undefined) => (run === undefined ? 'connected' : `connected/${run}`)
 
 /** Ends: sessions that are disconnected by when they expire. Connected: all others. Wills: those that wait for their delay. */
 export const SESSIONS = table<SessionRow>(
   'sessions',
   {
     ends: row => (row.expiresAt === undefined ? undefined : { partition: 'ends', sort: sortable(row.expiresAt) }),
-    connected: row => (row.expiresAt === undefined ? { partition: 'connected', sort: '' } : undefined),
+    connected: row => (row.expiresAt === undefined ? { partition: connectedTo(row.run), sort: '' } : undefined),
     wills: row => (row.willAt === undefined ? undefined : { partition: 'wills', sort: sortable(row.willAt) }),
   },
   { spread: true },

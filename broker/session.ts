@@ -26,16 +26,19 @@ export interface SessionNeeds extends Omit<PumpNeeds, 'moved' | 'log'> {
   delivered(count: number): void
 }
 
+/** What could not be looked at is looked at again so much later. */
+const AGAIN_MS = 1_000
+
 export class Session {
   readonly id: SessionId
   readonly key: string
   readonly filters: Filters
   readonly pump: Pump
+  readonly record: SessionRecord
   readonly #needs: SessionNeeds
   readonly #cursors = new Map<ConversationId, Cursor>()
   /** Of conversations left on this connection, for the gap after rejoining. */
   readonly #left = new Map<ConversationId, Cursor>()
-  readonly #record: SessionRecord
   /** In storage when it began, of a session that ends with this connection: it writes none. */
   #rows: Promise<Map<string, StoredCursor>> | undefined
   /** Left since a page of memberships was asked for: what it says of them is over. */
@@ -49,23 +52,9 @@ export class Session {
     this.id = { app: row.app, member: row.member, clientId: row.clientId }
     this.key = sessionKey(row)
     this.#needs = needs
-    this.#record = new SessionRecord(opened, needs)
+    this.record = new SessionRecord(opened, needs)
     this.filters = new Filters(row.app, row.member, row.filters)
     this.pump = new Pump({ ...needs, moved: (cursor, prefixGrew) => this.#moved(cursor, prefixGrew) })
-  }
-
-  get row() {
-    return this.#record.row
-  }
-  get will() {
-    return this.#record.row.will
-  }
-  /** Has what the connection left written now; resolves when that fails. It is tried again later. */
-  unwritten(): Promise<void> {
-    return this.#record.unwritten()
-  }
-  get expirySeconds(): number {
-    return this.#record.row.expirySeconds
   }
 
   // ---- what it follows ----
@@ -73,10 +62,10 @@ export class Session {
   /** Takes up where the session was; what was in flight goes out first. */
   async resume(): Promise<void> {
     this.#needs.delivery.add(this)
-    const rows = this.filters.size > 0 ? this.#needs.store.cursors(this.row) : undefined
-    if (!this.#record.kept) this.#rows = rows
+    const rows = this.filters.size > 0 ? this.#needs.store.cursors(this.record.row) : undefined
+    if (!this.record.kept) this.#rows = rows
     if (rows) await this.#cover(await rows)
-    const flights = this.#record.row.inFlight.filter(([, conversation]) => this.#cursors.has(conversation))
+    const flights = this.record.row.inFlight.filter(([, conversation]) => this.#cursors.has(conversation))
     if (this.#closed) return
     this.#resumed = true
     this.pump.start(flights.flatMap((flight): Resend[] => this.#resend(flight)))
@@ -93,13 +82,13 @@ export class Session {
     for (const [filter, options] of granted) this.filters.set(filter, options)
     this.#reroute()
     await this.#cover(undefined)
-    await this.#record.save(this.filters.stored())
+    await this.record.save(this.filters.stored())
   }
 
   /** Takes filters back. Whether each was there. */
   async unsubscribe(filters: readonly string[]): Promise<boolean[]> {
     // Conversations that the member has left have rows, too.
-    const rows = await (this.#record.kept ? this.#needs.store.cursors(this.row) : this.#rows)
+    const rows = await (this.record.kept ? this.#needs.store.cursors(this.record.row) : this.#rows)
     if (this.#closed) return []
     const held = filters.map(filter => this.filters.delete(filter))
     this.#reroute()
@@ -111,7 +100,7 @@ export class Session {
       this.#left.delete(conversation)
       rows?.delete(conversation)
     }
-    await this.#record.save(this.filters.stored(), gone)
+    await this.record.save(this.filters.stored(), gone)
     return held
   }
 
@@ -122,8 +111,8 @@ export class Session {
     if (!cursor) return
     const before = this.#left.get(conversation)
     const row = () =>
-      this.#record.kept
-        ? this.#needs.store.cursor(this.row, conversation)
+      this.record.kept
+        ? this.#needs.store.cursor(this.record.row, conversation)
         : this.#rows?.then(rows => rows.get(conversation))
     const stored = before?.stored(0) ?? row()
     Promise.resolve(stored).then(
@@ -146,6 +135,27 @@ export class Session {
     if (cursor.placed) this.#left.set(conversation, cursor)
   }
 
+  lost(conversation: ConversationId): void {
+    this.#lookAgain(conversation).catch(error => {
+      this.#needs.failed('lost', error)
+      this.#needs.scheduler.after(AGAIN_MS, () => this.lost(conversation))
+    })
+  }
+
+  /** Whether the member is still in, and how far the conversation went. */
+  async #lookAgain(conversation: ConversationId): Promise<void> {
+    const cursor = this.#cursors.get(conversation)
+    if (!cursor || this.#closed) return
+    const { memberships, log } = this.#needs
+    const place = await memberships.get(this.id.app, this.id.member, conversation)
+    const [tail] = place ? await log.tails([cursor.key]) : []
+    if (this.#closed || this.#cursors.get(conversation) !== cursor) return
+    if (!place || place.joinedSeq > cursor.floor + 1) this.leaves(conversation)
+    if (place && place.joinedSeq > cursor.floor + 1) this.joined(conversation, place.joinedSeq)
+    cursor.tail = Math.max(cursor.tail, tail?.seq ?? 0)
+    if (cursor.placed && !cursor.left) this.pump.follow(cursor)
+  }
+
   /** Follows all conversations that the filters take. Without `stored`, new ones start at their end. */
   async #cover(stored: ReadonlyMap<string, StoredCursor> | undefined): Promise<void> {
     const { memberships, log } = this.#needs
@@ -163,7 +173,7 @@ export class Session {
         const tail = tails[i]?.seq ?? 0
         cursor.tail = Math.max(cursor.tail, tail)
         this.#place(cursor, stored ? stored.get(cursor.conversation) : { a: Math.max(tail, cursor.floor) })
-        if (!stored) this.#record.moved(cursor)
+        if (!stored) this.record.moved(cursor)
       })
     } while (next !== undefined && !this.#closed)
   }
@@ -178,14 +188,14 @@ export class Session {
     cursor.busy = true
     cursor.tail = joinedSeq - 1
     this.#cursors.set(conversation, cursor)
-    this.#needs.delivery.listen(cursor)
+    this.#needs.delivery.listen(cursor, this)
     return cursor
   }
 
   #place(cursor: Cursor, row: Pick<StoredCursor, 'a' | 's'> | undefined): void {
     if (cursor.left || this.#closed) return
     if (row) cursor.restore(row)
-    else this.#record.moved(cursor)
+    else this.record.moved(cursor)
     this.#left.delete(cursor.conversation)
     cursor.placed = true
     cursor.busy = false
@@ -217,7 +227,7 @@ export class Session {
       this.#needs.marks.delivered(this.id.app, this.id.member, cursor.conversation, cursor.acked as Seq)
     }
     // What no filter takes any more has no position.
-    if (!cursor.left || this.#left.get(cursor.conversation) === cursor) this.#record.moved(cursor)
+    if (!cursor.left || this.#left.get(cursor.conversation) === cursor) this.record.moved(cursor)
   }
 
   /** The connection is gone: the next one, wherever it is, goes on from what this leaves. */
@@ -226,12 +236,12 @@ export class Session {
     this.pump.close()
     this.#needs.delivery.remove(this)
     for (const cursor of this.#cursors.values()) this.#needs.delivery.unlisten(cursor)
-    await this.#record.close(ending, this.#inFlight())
+    await this.record.close(ending, this.#inFlight())
   }
 
   /** A connection that ended before it resumed leaves what the one before it left. */
   #inFlight(): StoredFlight[] {
-    if (!this.#resumed) return this.row.inFlight
+    if (!this.#resumed) return this.record.row.inFlight
     return this.pump
       .unacknowledged()
       .map(({ packetId, flight }) => [packetId, flight.cursor.conversation, flight.from, flight.seq])

@@ -19,6 +19,7 @@ import type { ConversationId, EpochMs } from '../protocol/ids.ts'
 import type { StoredCursor } from './cursor.ts'
 import {
   CURSORS,
+  connectedTo,
   NEVER,
   ORIGINS,
   ORIGINS_KEPT_SECONDS,
@@ -44,10 +45,13 @@ const NEXT_EPOCH_MS = 1_000
 export class SessionStore {
   readonly #records: Records
   readonly #scheduler: Scheduler
+  readonly #run: string | undefined
 
-  constructor({ records, scheduler }: { records: Records; scheduler: Scheduler }) {
+  /** `run`: this one of this node, where there are others. */
+  constructor({ records, scheduler, run }: { records: Records; scheduler: Scheduler; run?: string | undefined }) {
     this.#records = records
     this.#scheduler = scheduler
+    this.#run = run
   }
 
   /**
@@ -79,6 +83,7 @@ export class SessionStore {
         expirySeconds: wish.expirySeconds,
         ...(wish.will && { will: wish.will }),
         grant: wish.grant,
+        ...(this.#run !== undefined && { run: this.#run }),
       }
       const version = found?.version ?? 0
       try {
@@ -99,6 +104,15 @@ export class SessionStore {
   /** Cursors only; a crash may lose it, and then repeats some entries. @throws Fault `conflict`: as `save`. */
   async flush(id: SessionId, version: number, cursors: Change[]): Promise<void> {
     await this.#records.write([check(SESSIONS, partitionOf(id), id.clientId, version), ...cursors], { durable: false })
+  }
+
+  /** Those of them that have a newer owner. */
+  async outrun(rows: readonly Readonly<SessionRow>[]): Promise<Readonly<SessionRow>[]> {
+    const found = await this.#records.getMany(
+      SESSIONS,
+      rows.map(row => ({ partition: partitionOf(row), key: row.clientId })),
+    )
+    return rows.filter((row, nth) => (found[nth]?.row.epoch ?? 0) > row.epoch)
   }
 
   /** The version of the head, for its owner, who does not know whether it was written. @throws Fault `conflict`: as `save`. */
@@ -140,10 +154,10 @@ export class SessionStore {
     return expirySeconds === NEVER ? Number.MAX_SAFE_INTEGER : this.#scheduler.now() + expirySeconds * 1000
   }
 
-  /** Sessions that the process before left connected are disconnected from now on; their wills wait for `graceMs`. */
-  async recover(graceMs: number): Promise<void> {
+  /** Sessions that a process left connected when it ended are disconnected from now on; their wills wait for `graceMs`. */
+  async recover(graceMs: number, run = this.#run): Promise<void> {
     for (;;) {
-      const page = await this.#records.scan(SESSIONS, 'connected', { index: 'connected', limit: PAGE })
+      const page = await this.#records.scan(SESSIONS, connectedTo(run), { index: 'connected', limit: PAGE })
       const ended = page.map(({ row, version }) =>
         this.save(this.#ended(row, graceMs), version, []).catch(ignoreConflict),
       )

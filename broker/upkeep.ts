@@ -12,6 +12,8 @@ interface Needs {
   run: Run
   scheduler: Scheduler
   observer: BrokerObserver
+  /** Whether this node does what one of a cluster is enough for. */
+  isFirst(): boolean
 }
 
 const TICK_MS = 1_000
@@ -31,9 +33,9 @@ export class Upkeep {
     this.#needs = needs
   }
 
-  /** Sessions that were connected when the process before ended are disconnected from now on. */
-  async recover(): Promise<void> {
-    await this.#needs.store.recover(Upkeep.GRACE_MS)
+  /** Sessions that were connected to a run of a node when it ended, those of the only node unless one is named, are disconnected from now on. */
+  async recover(run?: string): Promise<void> {
+    await this.#needs.store.recover(Upkeep.GRACE_MS, run)
   }
 
   start(): void {
@@ -66,7 +68,8 @@ export class Upkeep {
   async #work(): Promise<void> {
     if (this.#working) return
     this.#working = true
-    const { store, run, scheduler, observer } = this.#needs
+    const { store, run, scheduler, observer, isFirst } = this.#needs
+    if (!isFirst()) return
     for (const found of await store.dueWills()) {
       try {
         if (found.row.will) await tellWill(run, found.row, found.row.will)

@@ -10,7 +10,7 @@ import { randomText } from './secrets.ts'
 import { DEVICES, type FollowUp, GROUPS, type GroupRow, type MemberRow } from './tables.ts'
 
 interface Needs {
-  log: Pick<MessageLog, 'follow'>
+  log: Pick<MessageLog, 'follow' | 'watch'>
   records: Pick<Records, 'get' | 'scan'>
   members: Pick<Members, 'roster' | 'inTurn' | 'change'>
   followUps: FollowUps
@@ -41,10 +41,15 @@ export interface Groups {
 }
 
 export function groupChanges({ log, records, members, followUps, random }: Needs): Groups {
-  const rows = new Kept<{ row: GroupRow | undefined }>({ load: key => load(key as ConversationKey), most: MAX_KEPT })
-  log.follow((key, entry) => {
-    if (entry.kind === 'members') rows.drop(key)
+  const rows = new Kept<{ row: GroupRow | undefined }>({
+    load: key => load(key as ConversationKey),
+    most: MAX_KEPT,
+    hold: key => log.watch(key as ConversationKey),
   })
+  log.follow(
+    (key, entry) => entry.kind === 'members' && rows.drop(key),
+    key => rows.drop(key),
+  )
 
   async function load(key: ConversationKey) {
     const { app, conversation } = splitKey(key)

@@ -5,6 +5,8 @@ interface Options<Value> {
   /** What all kept values may weigh together. */
   most: number
   weigh?: (value: Value) => number
+  /** Begun before a value is loaded, and ended, by what it returns, when the value is kept no longer. */
+  hold?: (key: string) => () => void
 }
 
 export class Kept<Value extends object> {
@@ -14,12 +16,15 @@ export class Kept<Value extends object> {
   // In the order of their last use.
   readonly #values = new Map<string, { value: Value; weight: number }>()
   readonly #loading = new Map<string, { value: Promise<Value>; stale: boolean }>()
+  readonly #hold: ((key: string) => () => void) | undefined
+  readonly #held = new Map<string, () => void>()
   #weight = 0
 
-  constructor({ load, most, weigh = () => 1 }: Options<Value>) {
+  constructor({ load, most, weigh = () => 1, hold }: Options<Value>) {
     this.#load = load
     this.#most = most
     this.#weigh = weigh
+    this.#hold = hold
   }
 
   peek(key: string): Value | undefined {
@@ -37,27 +42,41 @@ export class Kept<Value extends object> {
 
   /** Forgets a value, one that is being loaded included: what was read before now may be old. */
   drop(key: string): void {
+    this.#forget(key)
+    const loading = this.#loading.get(key)
+    if (loading) loading.stale = true
+    else this.#release(key)
+  }
+
+  #forget(key: string): void {
     const held = this.#values.get(key)
     if (held) this.#weight -= held.weight
     this.#values.delete(key)
-    const loading = this.#loading.get(key)
-    if (loading) loading.stale = true
+  }
+
+  #release(key: string): void {
+    this.#held.get(key)?.()
+    this.#held.delete(key)
   }
 
   /** Keeps a value, or weighs one again that was changed in place. */
   keep(key: string, value: Value): void {
-    this.drop(key)
+    this.#forget(key)
+    const loading = this.#loading.get(key)
+    if (loading) loading.stale = true
+    if (this.#hold && !this.#held.has(key)) this.#held.set(key, this.#hold(key))
     const weight = this.#weigh(value)
     this.#values.set(key, { value, weight })
     this.#weight += weight
-    for (const [oldest, { weight }] of this.#values) {
+    for (const oldest of this.#values.keys()) {
       if (this.#weight <= this.#most || oldest === key) break
-      this.#values.delete(oldest)
-      this.#weight -= weight
+      this.#forget(oldest)
+      this.#release(oldest)
     }
   }
 
   #begin(key: string): Promise<Value> {
+    if (this.#hold && !this.#held.has(key)) this.#held.set(key, this.#hold(key))
     const loading = { value: undefined as unknown as Promise<Value>, stale: false }
     loading.value = this.#loadFresh(key, loading)
     this.#loading.set(key, loading)
@@ -75,6 +94,7 @@ export class Kept<Value extends object> {
       }
     } finally {
       this.#loading.delete(key)
+      if (!this.#values.has(key)) this.#release(key)
     }
   }
 }

@@ -45,7 +45,7 @@ interface Delta {
   left: readonly Member[]
 }
 interface Needs {
-  log: Pick<MessageLog, 'append' | 'follow'>
+  log: Pick<MessageLog, 'append' | 'follow' | 'watch'>
   records: Pick<Records, 'scan'>
 }
 
@@ -78,11 +78,16 @@ class Book implements Members {
       load: key => loadRoster(records, key as ConversationKey),
       most: MAX_KEPT,
       weigh: roster => roster.size + 1,
+      // Who is in may change on any node.
+      hold: key => log.watch(key as ConversationKey),
     })
-    log.follow((key, entry) => {
-      const change = entry.kind === 'members' ? this.#apply(key, entry) : opened(key, entry)
-      if (change) for (const listener of this.#listeners) listener(change)
-    })
+    log.follow(
+      (key, entry, elsewhere) => {
+        const change = entry.kind === 'members' ? this.#apply(key, entry, elsewhere) : opened(key, entry)
+        if (change) for (const listener of this.#listeners) listener(change)
+      },
+      key => this.#rosters.drop(key),
+    )
   }
 
   place(app: AppId, member: Member, conversation: ConversationId) {
@@ -108,7 +113,10 @@ class Book implements Members {
   async change(key: ConversationKey, change: RosterChange): Promise<StoredEntry> {
     const { action, by, users, fields, left = [] } = change
     this.#leaving.set(key, new Set(left))
+    const judged = this.#rosters.peek(key)
     const changes: AppendOptions['changes'] = at => {
+      // Another node's change has come between.
+      if (this.#rosters.peek(key) !== judged) throw new Fault('conflict')
       const delta = deltaOf(change, at)
       this.#pending.set(key, { seq: at.seq, delta })
       return [...rowChanges(key, delta), ...(change.changes?.(at) ?? [])]
@@ -135,13 +143,13 @@ class Book implements Members {
     return () => this.#listeners.delete(listener)
   }
 
-  #apply(key: ConversationKey, entry: StoredEntry): Followed | undefined {
+  #apply(key: ConversationKey, entry: StoredEntry, elsewhere?: true): Followed | undefined {
     const at = { ...splitKey(key), seq: entry.seq }
     // A notice of a change elsewhere changes nothing here.
     if (isNamed(at.conversation)) return undefined
     const pending = this.#pending.get(key)
     const roster = this.#rosters.peek(key)
-    if (pending?.seq !== entry.seq) {
+    if (elsewhere || pending?.seq !== entry.seq) {
       this.#rosters.drop(key)
       return { ...at, ...told(entry, roster) }
     }

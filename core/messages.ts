@@ -20,7 +20,7 @@ import { MEMBERS, type MemberRow, SENT } from './tables.ts'
 
 interface Needs {
   log: Pick<MessageLog, 'append'>
-  members: Pick<Members, 'place' | 'peek'>
+  members: Pick<Members, 'place' | 'peek' | 'roster'>
   expect: Expect
   now: () => number
 }
@@ -41,7 +41,7 @@ export function messages({ log, members, expect, now }: Needs) {
       }
       mayWrite(caller.app, conversation, place)
     }
-    return post(caller, conversation, draft, turn)
+    return post(caller, conversation, draft, turn, () => judge(caller, conversation))
   }
 
   async function sendMessageToUser(
@@ -65,14 +65,31 @@ export function messages({ log, members, expect, now }: Needs) {
       throw new Fault('no-such-device')
   }
 
-  function post(caller: Known, conversation: ConversationId, draft: Draft, turn?: Turn): Promise<StoredEntry> {
+  /** Another node may have put the sender out meanwhile. */
+  function judge({ app, member }: Known, conversation: ConversationId): void | Promise<void> {
+    if (kindOf(conversation) === 'user') return
+    const roster = members.roster(keyOf(app, conversation))
+    if (roster instanceof Promise) return roster.then(all => mayWrite(app, conversation, all.get(member)))
+    mayWrite(app, conversation, roster.get(member))
+  }
+
+  function post(
+    caller: Known,
+    conversation: ConversationId,
+    draft: Draft,
+    turn?: Turn,
+    judge?: () => void | Promise<void>,
+  ): Promise<StoredEntry> {
     if (draft.expiresAt !== undefined && draft.expiresAt <= now())
       throw new Fault('malformed', { issues: [{ path: ['expiresAt'], message: 'The time is past.' }] })
     const key = keyOf(caller.app, conversation)
     const stored = log.append(
       key,
       { kind: 'message', from: caller.member, body: draft },
-      { changes: at => [...rows(key, conversation, caller.member, at), ...(turn?.changes?.(at) ?? [])] },
+      {
+        changes: at => [...rows(key, conversation, caller.member, at), ...(turn?.changes?.(at) ?? [])],
+        ...(judge && { judge }),
+      },
     )
     turn?.enqueued()
     return stored

@@ -74,7 +74,7 @@ class Turns implements Scheduler {
   }
 }
 
-class MemoryLog implements Pick<MessageLog, 'read' | 'get' | 'tails' | 'follow'> {
+class MemoryLog implements Pick<MessageLog, 'read' | 'get' | 'tails' | 'follow' | 'watch'> {
   readonly entries = new Map<ConversationKey, StoredEntry[]>()
   readonly #first = new Map<ConversationKey, number>()
   readonly #turns: Turns
@@ -82,6 +82,7 @@ class MemoryLog implements Pick<MessageLog, 'read' | 'get' | 'tails' | 'follow'>
   constructor(turns: Turns) {
     this.#turns = turns
   }
+  watch = () => () => {}
   of(conversation: ConversationKey) {
     const list = this.entries.get(conversation) ?? []
     this.entries.set(conversation, list)

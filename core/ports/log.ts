@@ -30,6 +30,11 @@ export interface AppendOptions {
    * A change whose `expects` does not hold refuses the whole append with Fault `conflict`.
    */
   changes?: (at: { seq: Seq; n: number; sentAt: EpochMs }) => Change[]
+  /**
+   * Where other nodes append as well: asked before the entry gets its place, when every entry before it has been told, and
+   * again when another came between. What it throws refuses the append. The only node has judged before it called.
+   */
+  judge?: () => void | Promise<void>
 }
 
 /** Ends of a conversation; where nothing was ever appended, all zero but for `first`. */
@@ -93,12 +98,12 @@ export interface MessageLog {
   /**
    * Calls back synchronously for every entry that has become durable, in the order of each conversation, before the
    * append of it resolves: for entries that are appended here, and, of conversations that are watched or were appended to
-   * here lately, for those that other nodes append. Repeats are not told. `lost`: some entries of a conversation may not be
+   * here lately, for those that other nodes append. Repeats are not told. `elsewhere`: another node may have appended it. `lost`: some entries of a conversation may not be
    * told, and what was read of it before the call may be old. An append's `changes` are asked for when all entries before
    * it have been told. Returns a function that ends it.
    */
   follow(
-    listener: (conversation: ConversationKey, entry: StoredEntry) => void,
+    listener: (conversation: ConversationKey, entry: StoredEntry, elsewhere?: true) => void,
     lost?: (conversation: ConversationKey) => void,
   ): () => void
 

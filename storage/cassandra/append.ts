@@ -15,6 +15,7 @@ export class Append {
   /** What finds a repeat of it; absent where it has no clientMessageId. */
   readonly name: string | undefined
   readonly fingerprint: Fingerprint | undefined
+  readonly judge: AppendOptions['judge']
   /** It was resolved or rejected. */
   isOver = false
   readonly #resolve: (entry: StoredEntry) => void
@@ -24,12 +25,13 @@ export class Append {
 
   constructor(
     draft: EntryDraft,
-    { changes, retracts }: AppendOptions,
+    { changes, retracts, judge }: AppendOptions,
     resolve: (entry: StoredEntry) => void,
     reject: (cause: unknown) => void,
   ) {
     this.draft = draft
     this.retracts = retracts
+    this.judge = judge
     this.#resolve = resolve
     this.#reject = reject
     this.#changes = changes

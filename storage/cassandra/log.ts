@@ -24,7 +24,7 @@ import type { Ring, Row } from './ring.ts'
 import { trim } from './trimming.ts'
 import type { Writer } from './writer.ts'
 
-type Listener = (conversation: ConversationKey, entry: StoredEntry) => void
+type Listener = (conversation: ConversationKey, entry: StoredEntry, elsewhere?: true) => void
 
 interface Needs {
   ring: Ring
@@ -46,7 +46,7 @@ export interface Shared extends Needs {
   closed(): boolean
   /** One entry as a row, as it was decided. */
   row(conversation: ConversationKey, seq: Seq): Promise<Row | undefined>
-  tell(conversation: ConversationKey, entry: StoredEntry): void
+  tell: Listener
   read(conversation: ConversationKey, range: ReadRange): Promise<StoredEntry[]>
   /** Entries may have been appended that are not told: what is kept of the conversation is to be read again. */
   lost(conversation: ConversationKey): void
@@ -125,7 +125,7 @@ export class CassandraLog implements MessageLog, Shared {
     return trim(this, conversation, below)
   }
   follow(listener: Listener, lost?: (conversation: ConversationKey) => void): () => void {
-    const own: Listener = (conversation, entry) => listener(conversation, entry)
+    const own: Listener = (...told) => listener(...told)
     const ownLost = (conversation: ConversationKey) => lost?.(conversation)
     this.#listeners.add(own)
     this.#losers.add(ownLost)
@@ -168,10 +168,10 @@ export class CassandraLog implements MessageLog, Shared {
     return row && this.retractions.seen(conversation, row)
   }
 
-  tell(conversation: ConversationKey, entry: StoredEntry): void {
+  tell(conversation: ConversationKey, entry: StoredEntry, elsewhere?: true): void {
     for (const listener of this.#listeners) {
       try {
-        listener(conversation, entry)
+        listener(conversation, entry, elsewhere)
       } catch (thrown) {
         this.observer.listenerFailed?.(thrown)
       }

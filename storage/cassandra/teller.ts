@@ -34,16 +34,16 @@ export class Teller {
   }
 
   /** Entries without gaps between them. At once, unless some before them were not told. */
-  tell(entries: readonly StoredEntry[]): Promise<void> | undefined {
+  tell(entries: readonly StoredEntry[], elsewhere?: true): Promise<void> | undefined {
     const [first] = entries
     if (!first) return undefined
     if (!this.#work && first.seq <= this.#told + 1) {
-      this.#tellNew(entries)
+      this.#tellNew(entries, elsewhere)
       return undefined
     }
     return this.#then(async () => {
       await this.#readUpTo(first.seq - 1)
-      this.#tellNew(entries)
+      this.#tellNew(entries, elsewhere)
     })
   }
 
@@ -62,11 +62,11 @@ export class Teller {
     return mine
   }
 
-  #tellNew(entries: readonly StoredEntry[]): void {
+  #tellNew(entries: readonly StoredEntry[], elsewhere?: true): void {
     for (const entry of entries) {
       if (entry.seq <= this.#told) continue
       this.#told = entry.seq
-      this.#shared.tell(this.#conversation, entry)
+      this.#shared.tell(this.#conversation, entry, elsewhere)
     }
   }
 
@@ -79,7 +79,7 @@ export class Teller {
       const entries = await this.#shared.read(this.#conversation, range).catch(() => undefined)
       if (life !== this.#life) return
       if (!entries) await pause(AGAIN_MS)
-      else if (entries.length > 0) this.#tellNew(entries)
+      else if (entries.length > 0) this.#tellNew(entries, true)
       // What retention has removed is told nobody.
       else this.#told = seq
     }

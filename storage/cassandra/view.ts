@@ -116,7 +116,7 @@ export class View {
       return
     }
     this.#moveTo({ ...this.#end, seq: last.seq, n: last.n, sentAt: last.sentAt })
-    void this.#teller.tell(entries)
+    void this.#teller.tell(entries, true)
   }
 
   #moveTo(end: End): void {

@@ -1,0 +1,111 @@
+/**
+ * Which nodes of the cluster live, by what each writes down every few seconds, judged by this node's own clock: what a node
+ * that died left connected is disconnected by a survivor.
+ */
+import { putRanked, type Records, removeRanked, type Scheduler, table } from '../core/ports.ts'
+
+/** Partition: `nodes`; key: one run of a node. */
+interface NodeRow {
+  node: string
+  startedAt: number
+}
+const NODES = table<NodeRow>('nodes', undefined, { ranked: true })
+const ALL = 'nodes'
+const MAX_NODES = 1_000
+
+const BEAT_MS = 3_000
+/** A node that has written nothing for so long is dead; one that was only slow finds its sessions given to others. */
+const DEAD_MS = 15_000
+
+export interface NodesNeeds {
+  records: Pick<Records, 'scan' | 'write'>
+  scheduler: Scheduler
+  /** This node's name, another's for no other node that lives. */
+  cluster: { node: string }
+  /** This run of it. */
+  run: string
+  /** Disconnects what a run left connected when it died. */
+  recover(run: string): Promise<void>
+  failed(where: string, error: unknown): void
+}
+
+export class Nodes {
+  readonly #needs: NodesNeeds
+  /** The latest beat of each run, and when this one saw it first. */
+  readonly #seen = new Map<string, { beat: number; since: number }>()
+  readonly #startedAt: number
+  #beat = 0
+  #cancel: (() => void) | undefined
+  #working: Promise<void> = Promise.resolve()
+  #closed = false
+
+  constructor(needs: NodesNeeds) {
+    this.#needs = needs
+    this.#startedAt = needs.scheduler.now()
+  }
+
+  /** What earlier runs of this node left connected is disconnected at once. */
+  async open(): Promise<void> {
+    const { records, cluster } = this.#needs
+    await this.#write()
+    const rows = await records.scan(NODES, ALL, { limit: MAX_NODES })
+    for (const { key, row, version } of rows)
+      if (row.node === cluster.node && key !== this.#needs.run) await this.#bury(key, version)
+    this.#later()
+  }
+
+  /** Whether this node is the first of the living: it does what one is enough for. */
+  get isFirst(): boolean {
+    const { run } = this.#needs
+    return [...this.#seen].every(([other, seen]) => other >= run || this.#isDead(seen))
+  }
+
+  #isDead({ since }: { since: number }): boolean {
+    return this.#needs.scheduler.now() - since > DEAD_MS
+  }
+
+  #later(): void {
+    if (this.#closed) return
+    this.#cancel = this.#needs.scheduler.after(BEAT_MS, () => {
+      this.#working = this.#work()
+        .catch(error => this.#needs.failed('nodes', error))
+        .finally(() => this.#later())
+    })
+  }
+
+  async #work(): Promise<void> {
+    await this.#write()
+    const { records, scheduler, run } = this.#needs
+    const rows = await records.scan(NODES, ALL, { limit: MAX_NODES })
+    const now = scheduler.now()
+    for (const { key, version } of rows) {
+      if (key === run) continue
+      const seen = this.#seen.get(key)
+      if (seen?.beat !== version) this.#seen.set(key, { beat: version, since: now })
+      else if (this.#isDead(seen)) await this.#bury(key, version)
+    }
+    for (const key of this.#seen.keys()) if (!rows.some(row => row.key === key)) this.#seen.delete(key)
+  }
+
+  /** Every survivor may do so at once. */
+  async #bury(dead: string, beat: number): Promise<void> {
+    await this.#needs.recover(dead)
+    await this.#needs.records.write([removeRanked(NODES, ALL, dead, beat)])
+    this.#seen.delete(dead)
+  }
+
+  async #write(): Promise<void> {
+    const { records, cluster, run } = this.#needs
+    const row = { node: cluster.node, startedAt: this.#startedAt }
+    await records.write([putRanked(NODES, ALL, run, row, ++this.#beat)])
+  }
+
+  /** Nothing of this node is left connected. */
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#cancel?.()
+    await this.#working
+    const { records, run, failed } = this.#needs
+    await records.write([removeRanked(NODES, ALL, run, this.#beat + 1)]).catch(error => failed('nodes', error))
+  }
+}
