@@ -99,7 +99,9 @@ export class Holders {
       cluster.leases.hold(sessionLease(key), '', epoch),
       cluster.leases.hold(userLease(id.app, id.member), '', epoch),
     ]
-    this.#held.set(connection, () => holds.forEach(release => release()))
+    this.#held.set(connection, () => {
+      for (const release of holds) release()
+    })
     this.#settle(connection).catch(error => this.#needs.failed('hold', error))
   }
 

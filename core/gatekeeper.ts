@@ -28,7 +28,7 @@ export function gatekeeper({ records, tokens, throttle, credentials }: Gatekeepe
       if (!owner) throw new Fault('bad-credentials')
       return userOf(owner, address)
     }
-    const claims = tokens.verify(secret)
+    const claims = await tokens.verify(secret)
     if (!(await credentials.isLive(claims))) throw new Fault('token-revoked')
     return userOf(claims, address)
   }

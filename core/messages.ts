@@ -26,6 +26,8 @@ interface Needs {
 }
 
 export function messages({ log, members, expect, now }: Needs) {
+  const { mayWrite, judge } = writers({ members, now })
+
   async function sendMessage(caller: Known, input: Input<'sendMessage'>, turn?: Turn): Promise<StoredEntry> {
     const { conversation, ...draft } = input
     if (kindOf(conversation) === 'user') {
@@ -54,25 +56,6 @@ export function messages({ log, members, expect, now }: Needs) {
     return post(caller, between(caller.user, user), draft as Draft, turn)
   }
 
-  function mayWrite(app: AppId, conversation: ConversationId, place: MemberRow | undefined): void {
-    if (!place) throw new Fault('not-a-member')
-    const kind = kindOf(conversation)
-    if (kind !== 'group' && kind !== 'device') throw new Fault('not-allowed')
-    if (place.mutedUntil !== undefined && place.mutedUntil > now())
-      throw new Fault('muted', { mutedUntil: place.mutedUntil })
-    // A deleted device is no longer in its own conversation.
-    if (kind === 'device' && !members.peek(keyOf(app, conversation))?.has(conversation as Member))
-      throw new Fault('no-such-device')
-  }
-
-  /** Another node may have put the sender out meanwhile. */
-  function judge({ app, member }: Known, conversation: ConversationId): void | Promise<void> {
-    if (kindOf(conversation) === 'user') return
-    const roster = members.roster(keyOf(app, conversation))
-    if (roster instanceof Promise) return roster.then(all => mayWrite(app, conversation, all.get(member)))
-    mayWrite(app, conversation, roster.get(member))
-  }
-
   function post(
     caller: Known,
     conversation: ConversationId,
@@ -96,6 +79,30 @@ export function messages({ log, members, expect, now }: Needs) {
   }
 
   return { sendMessage, sendMessageToUser }
+}
+
+/** Who may write in a conversation of more than two. */
+function writers({ members, now }: Pick<Needs, 'members' | 'now'>) {
+  function mayWrite(app: AppId, conversation: ConversationId, place: MemberRow | undefined): void {
+    if (!place) throw new Fault('not-a-member')
+    const kind = kindOf(conversation)
+    if (kind !== 'group' && kind !== 'device') throw new Fault('not-allowed')
+    if (place.mutedUntil !== undefined && place.mutedUntil > now())
+      throw new Fault('muted', { mutedUntil: place.mutedUntil })
+    // A deleted device is no longer in its own conversation.
+    if (kind === 'device' && !members.peek(keyOf(app, conversation))?.has(conversation as Member))
+      throw new Fault('no-such-device')
+  }
+
+  /** Another node may have put the sender out meanwhile. */
+  function judge({ app, member }: Known, conversation: ConversationId): void | Promise<void> {
+    if (kindOf(conversation) === 'user') return
+    const roster = members.roster(keyOf(app, conversation))
+    if (roster instanceof Promise) return roster.then(all => mayWrite(app, conversation, all.get(member)))
+    mayWrite(app, conversation, roster.get(member))
+  }
+
+  return { mayWrite, judge }
 }
 
 type At = Parameters<NonNullable<AppendOptions['changes']>>[0]

@@ -1,9 +1,10 @@
 /** Puts everything together, and takes it apart in reverse. */
+import { hostname } from 'node:os'
 import { type AddressOf, addresses, asyncapi, createApi, openapi } from '../api/app.ts'
 import { type Broker, createBroker, readProxyHeader } from '../broker/broker.ts'
 import { type Core, createCore } from '../core/features.ts'
-import type { Connections, Random, Scheduler, Storage, Throttle } from '../core/ports.ts'
-import { openStorage } from '../storage/open.ts'
+import type { Cluster, Connections, Random, Scheduler, Storage, Throttle } from '../core/ports.ts'
+import { type OpenedCluster, openCluster, openStorage } from '../storage/open.ts'
 import type { Config } from './config.ts'
 import { openControl } from './control.ts'
 import { type Listeners, listen } from './listeners.ts'
@@ -41,16 +42,18 @@ export async function createServer(config: Config, overrides: Partial<Overrides>
   const telemetry = new Telemetry(config)
   const parts = new Parts()
   try {
-    const storage = overrides.storage ?? (await open(config, telemetry))
+    const cluster = await join(config, telemetry)
+    if (cluster) parts.add(() => cluster[Symbol.asyncDispose]())
+    const storage = overrides.storage ?? (await open(config, telemetry, cluster))
     parts.add(() => storage[Symbol.asyncDispose]())
     telemetry.ready = () => storage.ready()
     const connections = new Relay()
-    const core = await openCore(config, storage, connections, telemetry, overrides)
+    const core = await openCore(config, storage, connections, telemetry, cluster, overrides)
     parts.add(() => core[Symbol.asyncDispose]())
     await ensureOwner(core, config, telemetry.log)
     if (config.storage === 'level' && !overrides.storage)
       parts.add(await openControl(config.dataDirectory, (...wish) => perform(core.operator, ...wish), telemetry.log))
-    const broker = await openBroker(config, storage, core, telemetry, overrides)
+    const broker = await openBroker(config, storage, core, telemetry, cluster, overrides)
     let closed: Promise<void> | undefined
     const closeBroker = () => {
       closed ??= broker.close()
@@ -97,7 +100,19 @@ class Parts {
   }
 }
 
-function open(config: Config, observer: Telemetry): Promise<Storage> {
+/** The other servers, where there may be some. */
+async function join(config: Config, { log }: Telemetry): Promise<OpenedCluster | undefined> {
+  const { redisUrl: url, redisPasswordFile: passwordFile, node = hostname() } = config
+  if (url === undefined) return undefined
+  return openCluster({
+    url,
+    passwordFile,
+    node,
+    tell: ({ state, ...told }) => log[state === 'away' ? 'warn' : 'info'](told, `Redis is ${state}`),
+  })
+}
+
+function open(config: Config, observer: Telemetry, cluster: Cluster | undefined): Promise<Storage> {
   const clock = machine.scheduler
   if (config.storage === 'memory') return openStorage({ engine: 'memory', clock, observer })
   const lowWaterBytes = config.diskLowWaterMiB * 1024 * 1024
@@ -116,6 +131,7 @@ async function openCore(
   { log, records }: Storage,
   connections: Connections,
   observer: Telemetry,
+  cluster: OpenedCluster | undefined,
   overrides: Partial<Overrides>,
 ): Promise<Core> {
   const { scheduler = machine.scheduler, random = machine.random } = overrides
@@ -126,7 +142,7 @@ async function openCore(
     random,
     passwords: passwords(),
     tokens: await openTokens({ records, scheduler, random }),
-    throttle: overrides.throttle ?? (config.rateLimits ? throttle() : noThrottle),
+    throttle: overrides.throttle ?? (config.rateLimits ? throttle(undefined, cluster?.counters) : noThrottle),
     connections,
     observer,
     settings: {
@@ -145,6 +161,7 @@ function openBroker(
   { log, records }: Storage,
   core: Core,
   observer: Telemetry,
+  cluster: Cluster | undefined,
   overrides: Partial<Overrides>,
 ): Promise<Broker> {
   const { scheduler = machine.scheduler, random = machine.random } = overrides
@@ -160,6 +177,7 @@ function openBroker(
     scheduler,
     random,
     observer,
+    cluster,
     options: {
       windowMessages: config.windowMessages,
       windowBytes: config.windowBytes,

@@ -1,7 +1,7 @@
 /** Access tokens: JWTs signed by a key made at first start and kept in records; a key signs for 90 days, and verifies until its last token has ended. */
 import { createSecretKey, type KeyObject } from 'node:crypto'
 import jwt from 'jsonwebtoken'
-import { type Clock, put, type Random, type Records, remove, type Tokens, table } from '../core/ports.ts'
+import { type Claims, type Clock, put, type Random, type Records, remove, type Tokens, table } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
 import { AppId, UserId } from '../protocol/ids.ts'
 
@@ -17,6 +17,8 @@ const SIGNS_MS = 90 * 86_400_000
 /** Longer than any access token lives. */
 const VERIFIES_MS = SIGNS_MS + 86_400_000
 const MAX_KEYS = 100
+/** Keys that nobody here has heard of are looked for this often, whoever presents them. */
+const LOOK_MS = 1_000
 
 interface Needs {
   records: Records
@@ -31,9 +33,21 @@ interface Key {
 }
 
 export async function openTokens({ records, scheduler, random }: Needs): Promise<Tokens> {
-  const keys = await load(records, scheduler.now())
+  let keys = await load(records, scheduler.now())
   if (isStale(keys.at(-1), scheduler.now())) keys.push(await makeKey(records, scheduler, random))
   let renewing = false
+  let looked = { at: Number.NEGATIVE_INFINITY, found: Promise.resolve() }
+
+  /** Another server may have made a key since. */
+  function lookAgain(): Promise<void> {
+    const now = scheduler.now()
+    if (Math.abs(now - looked.at) < LOOK_MS) return looked.found
+    const found = load(records, now).then(all => {
+      keys = all
+    })
+    looked = { at: now, found }
+    return found
+  }
 
   /** A key past its time goes on signing until its successor is stored. */
   function signer(): Key {
@@ -41,7 +55,9 @@ export async function openTokens({ records, scheduler, random }: Needs): Promise
     if (isStale(newest, scheduler.now()) && !renewing) {
       renewing = true
       makeKey(records, scheduler, random)
-        .then(key => keys.push(key))
+        .then(key => {
+          keys = [...keys, key]
+        })
         .catch(() => {})
         .finally(() => {
           renewing = false
@@ -57,12 +73,18 @@ export async function openTokens({ records, scheduler, random }: Needs): Promise
       return jwt.sign(claims, secret, { algorithm: 'HS256', keyid: id })
     },
     verify(token) {
-      const claims = verified(token, keys, scheduler.now())
-      const app = AppId.safeParse(claims.app)
-      const user = UserId.safeParse(claims.sub)
-      if (!app.success || !user.success || typeof claims.grant !== 'string') throw new Fault('bad-credentials')
-      return { app: app.data, user: user.data, grant: claims.grant, expiresAt: (claims.exp ?? 0) * 1000 }
+      const id = headerOf(token)
+      const isKnown = id === undefined || keys.some(key => key.id === id)
+      return isKnown ? claimsOf(token) : lookAgain().then(() => claimsOf(token))
     },
+  }
+
+  function claimsOf(token: string): Claims {
+    const claims = verified(token, keys, scheduler.now())
+    const app = AppId.safeParse(claims.app)
+    const user = UserId.safeParse(claims.sub)
+    if (!app.success || !user.success || typeof claims.grant !== 'string') throw new Fault('bad-credentials')
+    return { app: app.data, user: user.data, grant: claims.grant, expiresAt: (claims.exp ?? 0) * 1000 }
   }
 }
 

@@ -54,7 +54,8 @@ function watchedLog(log: MessageLog, watch: Watch): MessageLog {
     tails: conversations => watch('read', log.tails(conversations)),
     seqAt: (conversation, since) => watch('read', log.seqAt(conversation, since)),
     trim: (conversation, below) => watch('write', log.trim(conversation, below)),
-    follow: listener => log.follow(listener),
+    follow: (listener, lost) => log.follow(listener, lost),
+    watch: conversation => log.watch(conversation),
   }
 }
 

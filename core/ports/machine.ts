@@ -32,7 +32,7 @@ export interface Claims {
 export interface Tokens {
   sign(claims: Claims): string
   /** @throws Fault `bad-credentials` · `token-expired` */
-  verify(token: string): Claims
+  verify(token: string): Claims | Promise<Claims>
 }
 
 /**
