@@ -44,7 +44,7 @@ export async function createServer(config: Config, overrides: Partial<Overrides>
   try {
     const cluster = await join(config, telemetry)
     if (cluster) parts.add(() => cluster[Symbol.asyncDispose]())
-    const storage = overrides.storage ?? (await open(config, telemetry, cluster))
+    const storage = overrides.storage ?? (await open(config, telemetry))
     parts.add(() => storage[Symbol.asyncDispose]())
     telemetry.ready = () => storage.ready()
     const connections = new Relay()
@@ -112,7 +112,7 @@ async function join(config: Config, { log }: Telemetry): Promise<OpenedCluster |
   })
 }
 
-function open(config: Config, observer: Telemetry, cluster: Cluster | undefined): Promise<Storage> {
+function open(config: Config, observer: Telemetry): Promise<Storage> {
   const clock = machine.scheduler
   if (config.storage === 'memory') return openStorage({ engine: 'memory', clock, observer })
   const lowWaterBytes = config.diskLowWaterMiB * 1024 * 1024
