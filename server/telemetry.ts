@@ -7,8 +7,9 @@ import type { Caller } from '../core/caller.ts'
 import type { Observer } from '../core/run.ts'
 import type { Fault } from '../protocol/faults.ts'
 import type { OperationName } from '../protocol/operations.ts'
-import type { StorageObserver, StorageRequest } from '../storage/open.ts'
+import type { OpenedCluster, RedisTold, StorageObserver, StorageRequest } from '../storage/open.ts'
 import type { Config } from './config.ts'
+import { ClusterTelemetry } from './telemetry/cluster.ts'
 import { diskMetrics, healthMetrics } from './telemetry/health.ts'
 import { Meters } from './telemetry/meters.ts'
 import { processMetrics } from './telemetry/process.ts'
@@ -99,6 +100,17 @@ export class Telemetry implements Observer, BrokerObserver, StorageObserver, Htt
   }
   tornWrite(torn: Parameters<StorageObserver['tornWrite']>[0]): void {
     this.log.warn(torn, 'the last write of the database is torn or damaged, and was left out')
+  }
+
+  // ---- cluster ----
+
+  /** From now on it is told of. */
+  joined(cluster: OpenedCluster): ClusterTelemetry {
+    return new ClusterTelemetry(this.#meters, cluster)
+  }
+  redisTold = ({ part, state, says }: RedisTold): void => {
+    if (state === 'away') this.log.warn({ part, says }, 'a connection to Redis is gone')
+    else this.log.info({ part }, 'a connection to Redis is back')
   }
 
   // ---- HTTP ----

@@ -2,11 +2,13 @@
 import type { Cluster } from '../core/ports.ts'
 import { Hub } from './memory/hub.ts'
 import type { Counters } from './redis/counters.ts'
-import type { RedisOptions } from './redis/open.ts'
+import type { RedisFigures, RedisOptions } from './redis/open.ts'
 
 export type OpenedCluster = Cluster & {
   /** Counts that all nodes share; absent where there is but one. */
   counters?: Counters
+  /** What there is to tell of Redis; absent without. */
+  figures?(): RedisFigures
 }
 
 /** @throws Error, one sentence without secrets: the URL or the password file cannot be gone by. */

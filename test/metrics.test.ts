@@ -18,6 +18,7 @@ import { observed, type StorageRequest } from '../storage/observed.ts'
 import { openStorage } from '../storage/open.ts'
 import { certify } from './support/certificate.ts'
 import { opened, place } from './support/level.ts'
+import { metrics, read } from './support/metrics.ts'
 import { absent, TestServer } from './support/server.ts'
 
 const OPS = 'im/g:ops' as ConversationKey
@@ -28,19 +29,6 @@ function folder(t: TestContext): string {
   t.after(() => rmSync(path, { recursive: true, force: true }))
   return path
 }
-
-type Ask = (series: string) => number | undefined
-/** By series, labels included; `undefined` where there is none. */
-function read(body: string): Ask {
-  const all = new Map(body.split('\n').flatMap(line => (/^#|^$/.test(line) ? [] : [split(line)])))
-  return series => all.get(series)
-}
-const split = (line: string): [string, number] => {
-  const at = line.lastIndexOf(' ')
-  return [line.slice(0, at), Number(line.slice(at + 1))]
-}
-const metrics = async ({ ports }: { ports: { http: number } }): Promise<Ask> =>
-  read(await (await fetch(`http://127.0.0.1:${ports.http}/metrics`)).text())
 
 async function start(t: TestContext, directory: string, more: Record<string, string> = {}, storage?: Storage) {
   const env = { IM_DATA_DIR: directory, IM_HTTP_PORT: '0', IM_MQTT_PORT: '0', IM_LOG_LEVEL: 'silent', ...more }

@@ -26,6 +26,18 @@ export class Meters {
       },
     })
   }
+  countedBy<L extends string>(name: string, help: string, label: L, counts: () => Record<string, number>): void {
+    new Counter({
+      name,
+      help,
+      labelNames: [label],
+      registers: [this.registry],
+      collect() {
+        this.reset()
+        for (const [of, count] of Object.entries(counts())) this.inc({ [label]: of } as Record<L, string>, count)
+      },
+    })
+  }
 
   histogram<L extends string>(name: string, help: string, labelNames: L[] = []): Histogram<L> {
     return new Histogram({ name, help, buckets: SECONDS, labelNames, registers: [this.registry] })
