@@ -44,6 +44,7 @@ export async function createServer(config: Config, overrides: Partial<Overrides>
   try {
     const cluster = await join(config, telemetry)
     if (cluster) parts.add(() => cluster[Symbol.asyncDispose]())
+    if (cluster) telemetry.joined(cluster)
     const storage = overrides.storage ?? (await open(config, telemetry))
     parts.add(() => storage[Symbol.asyncDispose]())
     telemetry.ready = () => storage.ready()

@@ -7,7 +7,7 @@ import type { Caller } from '../core/caller.ts'
 import type { Observer } from '../core/run.ts'
 import type { Fault } from '../protocol/faults.ts'
 import type { OperationName } from '../protocol/operations.ts'
-import type { OpenedCluster, RedisTold, StorageObserver, StorageRequest } from '../storage/open.ts'
+import type { OpenedCluster, StorageObserver, StorageRequest } from '../storage/open.ts'
 import type { Config } from './config.ts'
 import { ClusterTelemetry } from './telemetry/cluster.ts'
 import { diskMetrics, healthMetrics } from './telemetry/health.ts'
@@ -107,10 +107,6 @@ export class Telemetry implements Observer, BrokerObserver, StorageObserver, Htt
   /** From now on it is told of. */
   joined(cluster: OpenedCluster): ClusterTelemetry {
     return new ClusterTelemetry(this.#meters, cluster)
-  }
-  redisTold = ({ part, state, says }: RedisTold): void => {
-    if (state === 'away') this.log.warn({ part, says }, 'a connection to Redis is gone')
-    else this.log.info({ part }, 'a connection to Redis is back')
   }
 
   // ---- HTTP ----

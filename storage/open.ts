@@ -24,7 +24,6 @@ export type { Backup } from './level/backup.ts'
 export { type Inspection, inspect } from './level/inspect.ts'
 export { OPERATIONS, OUTCOMES, type StorageRequest } from './observed.ts'
 export type { RedisFigures } from './redis/open.ts'
-export type { Told as RedisTold } from './redis/trouble.ts'
 export { CannotOpen, Damaged }
 
 /** Told of what happens below the ports. */
