@@ -1,9 +1,7 @@
 /** What watches and what stands before the servers: Prometheus' files by promtool, and a real nginx. */
 import assert from 'node:assert/strict'
-import { type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { type SpawnSyncReturns, spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -11,8 +9,8 @@ import { connectAsync } from 'mqtt'
 import { FAULTS } from '../protocol/faults.ts'
 import { ROOT } from '../server/documents.ts'
 import { Telemetry } from '../server/telemetry.ts'
-import { certify } from './support/certificate.ts'
 import { documents, filesBelow, NOTHING, type Tree, text } from './support/deploy.ts'
+import { BEHIND_NGINX, Nginx } from './support/nginx.ts'
 import { absent, TestServer } from './support/server.ts'
 
 const WATCH = 'deploy/prometheus'
@@ -148,90 +146,11 @@ test('Grafana finds its source of data and its dashboard', () => {
 // ---- nginx ----
 
 const nginx = await absent('nginx')
-/** Debian has streams as a module; the image of nginx has them built in. */
-const MODULE = '/usr/lib/nginx/modules/ngx_stream_module.so'
-const globals = existsSync(MODULE) ? `load_module ${MODULE};` : ''
-const callNginx = (dir: string, directives = '') => [
-  '-p',
-  dir,
-  '-c',
-  join(dir, 'nginx.conf'),
-  '-g',
-  `${globals}${directives}`,
-]
-const checkNginx = (dir: string) => spawnSync('nginx', [...callNginx(dir), '-t'], { encoding: 'utf8' })
-
-/** Resolves when it listens; ends with the test. */
-async function startNginx(t: TestContext, dir: string): Promise<void> {
-  // Its pid is written when every port is open.
-  const listening = new Promise<void>(resolve => {
-    const watcher = watch(dir, (_, name) => {
-      if (name === 'nginx.pid') resolve()
-    })
-    t.after(() => watcher.close())
-  })
-  const child = spawn('nginx', callNginx(dir, ' daemon off;'), { stdio: 'ignore' })
-  const ended = once(child, 'exit')
-  t.after(async () => {
-    child.kill('SIGTERM')
-    await ended
-  })
-  await Promise.race([listening, ended.then(() => assert.fail(readFileSync(join(dir, 'error.log'), 'utf8')))])
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer())
-  const ports = await Promise.all(
-    servers.map(
-      server =>
-        new Promise<number>(resolve =>
-          server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port)),
-        ),
-    ),
-  )
-  await Promise.all(servers.map(server => new Promise(resolve => server.close(resolve))))
-  return ports
-}
-
-interface Before {
-  mqtt: number
-  http: number
-  mqtts: number
-  https: number
-}
-/** The shipped files with the addresses of this test, in a folder; `upstream` stands for im1 and im2, im3 does not run. */
-function shipped(dir: string, listens: Before, upstream: { mqtt: number; http: number }, closed: number): void {
-  const settle = (conf: string) =>
-    conf
-      .replace(/im[12]:1883/g, `127.0.0.1:${upstream.mqtt}`)
-      .replace(/im[12]:8080/g, `127.0.0.1:${upstream.http}`)
-      .replace(/im3:\d+/g, `127.0.0.1:${closed}`)
-      .replace(/listen (\d+)/g, (_, port: string) => {
-        const at = { 1883: listens.mqtt, 8080: listens.http, 8883: listens.mqtts, 8443: listens.https }[port]
-        return `listen 127.0.0.1:${at}`
-      })
-      .replaceAll('/tmp/', `${dir}/`)
-      .replaceAll('/dev/stderr', `${dir}/error.log`)
-      .replaceAll('/run/secrets/', `${dir}/`)
-      .replaceAll('/etc/nginx/tls/', `${dir}/tls/`)
-      .replace('worker_processes auto', 'worker_processes 1')
-      .replace('worker_connections 65536', 'worker_connections 256')
-      .replace(/worker_rlimit_nofile \d+;/, '')
-  writeFileSync(join(dir, 'nginx.conf'), settle(text('deploy/nginx/nginx.conf')))
-  mkdirSync(join(dir, 'tls'))
-  for (const name of existsSync(join(dir, 'tls_key')) ? ['stream.conf', 'http.conf'] : [])
-    writeFileSync(join(dir, 'tls', name), settle(text(`deploy/nginx/tls/${name}`)))
-}
-
-const tlsOf = (dir: string) => ({ key: join(dir, 'tls_key'), cert: join(dir, 'tls_certificate') })
-
 for (const tls of [false, true])
   test(`nginx takes its file ${tls ? 'with' : 'without'} TLS`, { skip: nginx }, async t => {
-    const dir = folder(t)
-    if (tls) certify(tlsOf(dir))
-    const [mqtt = 0, http = 0, mqtts = 0, https = 0, closed = 0] = await freePorts(5)
-    shipped(dir, { mqtt, http, mqtts, https }, { mqtt: closed, http: closed }, closed)
-    const checked = checkNginx(dir)
+    const closed = { mqtt: 9, http: 9 }
+    const door = await Nginx.make(t, [closed, closed, closed, closed], { tls })
+    const checked = door.check()
     assert.equal(checked.status, 0, checked.stderr)
     assert.doesNotMatch(checked.stderr, /\[(warn|emerg)\]/)
   })
@@ -240,17 +159,11 @@ test('through nginx a client speaks MQTT, WebSocket and REST, and does not reach
   skip: nginx,
   timeout: 60_000,
 }, async t => {
-  const server = await TestServer.start(t, {
-    IM_PROXY_PROTOCOL: 'on',
-    IM_TRUSTED_PROXIES: '127.0.0.1',
-    IM_METRICS_TOKEN: 'a long token',
-  })
+  const server = await TestServer.start(t, { ...BEHIND_NGINX, IM_METRICS_TOKEN: 'a long token' })
   const { key } = await server.register('alice')
-  const dir = folder(t)
-  certify(tlsOf(dir))
-  const [mqtt = 0, http = 0, mqtts = 0, https = 0, closed = 0] = await freePorts(5)
-  shipped(dir, { mqtt, http, mqtts, https }, server.ports, closed)
-  await startNginx(t, dir)
+  const door = await Nginx.make(t, [server.ports, server.ports], { tls: true })
+  await door.start()
+  const { mqtt, http, mqtts, https } = door.ports
 
   for (const url of [
     `mqtt://127.0.0.1:${mqtt}`,

@@ -34,9 +34,14 @@ export class Ending implements Ends {
  * A process that does not outlive this one, even one that is killed, and that Ctrl-C reaches only through this one. On Linux;
  * elsewhere a plain child.
  */
-export function bound(command: string, args: readonly string[], options: SpawnOptions): ChildProcess {
+export function bound(
+  command: string,
+  args: readonly string[],
+  options: SpawnOptions,
+  end: 'KILL' | 'TERM' = 'KILL',
+): ChildProcess {
   if (process.platform !== 'linux') return spawn(command, args, options)
-  return spawn('setpriv', ['--pdeathsig', 'KILL', '--', command, ...args], { ...options, detached: true })
+  return spawn('setpriv', ['--pdeathsig', end, '--', command, ...args], { ...options, detached: true })
 }
 
 /** Ends a child, also one that is stopped; resolves when it is gone. `withinMs` later it is killed. */

@@ -1,12 +1,14 @@
 /** A line to the server that can be cut: a plain TCP relay on a port of its own. */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
-import type { TestContext } from 'node:test'
+import type { Ends } from './ends.ts'
 
 export interface Line {
   port: number
   /** Drops every connection without a goodbye, and takes no new one until `mend`. */
   cut(): void
+  /** Takes what both sides say and hands nothing on, until `mend`: to each, the other is silent. */
+  hold(): void
   mend(): void
   /** Leads to another port from the next connection on. */
   to(port: number): void
@@ -14,11 +16,12 @@ export interface Line {
   deafen(): void
 }
 
-export async function line(t: TestContext, port: number): Promise<Line> {
+export async function line(t: Ends, port: number): Promise<Line> {
   let target = port
   const sockets = new Set<Socket>()
   let broken = false
   let deaf = false
+  let held = false
   const keep = (socket: Socket) => {
     sockets.add(socket)
     socket.on('error', () => undefined).on('close', () => sockets.delete(socket))
@@ -26,6 +29,9 @@ export async function line(t: TestContext, port: number): Promise<Line> {
   }
   const cut = () => {
     for (const socket of sockets) socket.destroy()
+  }
+  const still = (...ends: Socket[]) => {
+    for (const socket of ends) socket.pause()
   }
   const relay = createServer(near => {
     keep(near)
@@ -36,11 +42,12 @@ export async function line(t: TestContext, port: number): Promise<Line> {
     const far = keep(connect(target, '127.0.0.1'))
     near.pipe(far)
     far.on('data', bytes => void (deaf || near.write(bytes)))
+    if (held) still(near, far)
     near.on('close', () => far.destroy())
     far.on('close', () => near.destroy())
   }).listen(0, '127.0.0.1')
   await once(relay, 'listening')
-  t.after(() => {
+  t.after(async () => {
     cut()
     relay.close()
   })
@@ -50,9 +57,15 @@ export async function line(t: TestContext, port: number): Promise<Line> {
       broken = true
       cut()
     },
+    hold() {
+      held = true
+      still(...sockets)
+    },
     mend() {
       broken = false
       deaf = false
+      held = false
+      for (const socket of sockets) socket.resume()
     },
     to(port) {
       target = port

@@ -6,10 +6,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { Connect } from '../../bench/wire/packets.ts'
 import { Script } from '../../bench/wire/script.ts'
+import { bound, type Ends, finish } from './ends.ts'
 
 const MAIN = fileURLToPath(new URL('../../server/main.js', import.meta.url))
 
@@ -18,32 +18,41 @@ interface Ports {
   mqtt: number
 }
 
+interface Kept {
+  /** Its data directory, kept at the end; otherwise one that is removed. */
+  dir?: string | undefined
+  /** Told of every line that it logs. */
+  said?: ((line: string) => void) | undefined
+}
+
 export class TestServer {
   readonly dir: string
   readonly #env: Record<string, string>
+  readonly #kept: Kept
   #process: ChildProcess | undefined
   ports: Ports = { http: 0, mqtt: 0 }
   /** What it logged. */
   log = ''
 
-  private constructor(env: Record<string, string>) {
+  private constructor(env: Record<string, string>, kept: Kept) {
     this.#env = env
-    this.dir = mkdtempSync(join(tmpdir(), 'im-test-'))
+    this.#kept = kept
+    this.dir = kept.dir ?? mkdtempSync(join(tmpdir(), 'im-test-'))
   }
 
   /** Starts a server on an empty data directory, and ends it with the test. */
-  static async start(t: TestContext, env: Record<string, string> = {}): Promise<TestServer> {
+  static async start(t: Ends, env: Record<string, string> = {}): Promise<TestServer> {
     const server = TestServer.idle(t, env)
     await server.start()
     return server
   }
 
   /** One that is not started yet, on an empty data directory. */
-  static idle(t: TestContext, env: Record<string, string> = {}): TestServer {
-    const server = new TestServer(env)
+  static idle(t: Ends, env: Record<string, string> = {}, kept: Kept = {}): TestServer {
+    const server = new TestServer(env, kept)
     t.after(async () => {
-      await server.kill()
-      rmSync(server.dir, { recursive: true, force: true })
+      await (kept.dir === undefined ? server.kill() : server.stop())
+      if (kept.dir === undefined) rmSync(server.dir, { recursive: true, force: true })
     })
     return server
   }
@@ -61,39 +70,41 @@ export class TestServer {
       IM_RATE_LIMITS: 'off',
     }
     const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('IM_')))
-    const child = spawn(process.execPath, [MAIN], {
+    const child = bound(process.execPath, [MAIN], {
       env: { ...inherited, ...standard, ...this.#env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#process = child
-    child.stderr.on('data', (bytes: Buffer) => {
+    const { stdout, stderr } = child
+    assert.ok(stdout && stderr)
+    stderr.on('data', (bytes: Buffer) => {
       this.log = (this.log + bytes).slice(-100_000)
     })
+    const { said } = this.#kept
+    if (said) createInterface(stderr).on('line', said)
     const ended = once(child, 'exit').then(([code]) => assert.fail(`the server ended with ${code}: ${this.log}`))
     ended.catch(() => {})
-    const [line] = (await Promise.race([once(createInterface(child.stdout), 'line'), ended])) as [string]
+    const [line] = (await Promise.race([once(createInterface(stdout), 'line'), ended])) as [string]
     this.ports = JSON.parse(line) as Ports
   }
 
   /** kill -9. */
   async kill(): Promise<void> {
-    await this.#end('SIGKILL')
+    await finish(this.#process, 'SIGKILL')
   }
   /** SIGTERM; resolves to the exit code. */
   async stop(): Promise<number | null> {
-    return this.#end('SIGTERM')
+    return finish(this.#process, 'SIGTERM')
+  }
+  /** It answers nothing, and connections to it hang. */
+  pause(): void {
+    this.signal('SIGSTOP')
+  }
+  resume(): void {
+    this.signal('SIGCONT')
   }
   signal(signal: NodeJS.Signals): void {
     this.#process?.kill(signal)
-  }
-
-  async #end(signal: NodeJS.Signals): Promise<number | null> {
-    const child = this.#process
-    if (!child || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null
-    const exit = once(child, 'exit')
-    child.kill(signal)
-    const [code] = (await exit) as [number | null]
-    return code
   }
 
   /** Registers a user with a personal key. */
