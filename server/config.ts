@@ -33,6 +33,7 @@ function isNetwork(item: string): boolean {
     bits > 0 && more === undefined && (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits))
   )
 }
+const isHost = (item: string) => /^([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?$/.test(item)
 const isOrigin = (item: string) => item === '*' || (URL.canParse(item) && new URL(item).origin === item)
 
 type About = {
@@ -60,9 +61,18 @@ export const Config = z.object({
   tlsCertificate: file.meta(about('IM_TLS_CERT', 'the path of a PEM file', 'Certificate chain, PEM. Needs `IM_TLS_KEY`.', { standard: 'none' })),
   tlsKey: file.meta(about('IM_TLS_KEY', 'the path of a PEM file', 'Private key of the certificate, PEM.', { standard: 'none' })),
   bind: z.string().refine(text => isIP(text) !== 0 || /^[a-zA-Z0-9.-]{1,253}$/.test(text)).prefault('127.0.0.1').meta(about('IM_BIND', 'an address or host name', 'Address of all listeners; `0.0.0.0` or `::` for every interface.')),
-  storage: z.enum(['level', 'memory', 'cassandra']).prefault('level').meta(about('IM_STORAGE', 'level, memory or cassandra', '`level`: on this disk. `memory`: for trying out, gone at the end. `cassandra`: reserved for clusters; this version refuses it.')),
+  storage: z.enum(['level', 'memory', 'cassandra']).prefault('level').meta(about('IM_STORAGE', 'level, memory or cassandra', '`level`: on this disk. `memory`: for trying out, gone at the end. `cassandra`: in a cluster that any number of servers share.')),
+  cassandraHosts: list(isHost, '127.0.0.1').refine(hosts => hosts.length > 0).meta(about('IM_CASSANDRA_HOSTS', 'hosts such as cassandra1 or 10.0.0.5:9042, with commas between', 'Nodes of Cassandra that are asked first where the others are. All nodes have the port of the first one.')),
+  cassandraDatacenter: z.string().regex(/^[\w.-]{1,64}$/).prefault('datacenter1').meta(about('IM_CASSANDRA_DATACENTER', 'the name of a datacenter', 'Datacenter of Cassandra that this server is in.')),
+  cassandraKeyspace: z.string().regex(/^[a-z][a-z0-9_]{0,47}$/).prefault('im').meta(about('IM_CASSANDRA_KEYSPACE', 'a name of at most 48 small letters, digits and _', 'Keyspace of Cassandra; made when absent.')),
+  cassandraReplication: whole(1, 9, 3).meta(about('IM_CASSANDRA_REPLICATION', 'a whole number, 1 to 9', 'Copies of everything in the datacenter, used only when the keyspace is made. Fewer than 3 do not survive a node of Cassandra that stops.')),
+  cassandraConsistency: z.enum(['local-quorum', 'quorum']).prefault('local-quorum').meta(about('IM_CASSANDRA_CONSISTENCY', 'local-quorum or quorum', '`local-quorum`: one datacenter writes, and every server is there. `quorum`: servers are in any, and every write asks all. Kept with the data: a server that differs does not start.')),
+  cassandraBucket: whole(10, 100_000, 10_000).meta(about('IM_CASSANDRA_BUCKET', 'a whole number, 10 to 100000', 'Entries of a conversation in one partition of Cassandra. Kept with the data: a server that differs does not start.')),
+  cassandraUser: z.string().min(1).max(256).optional().meta(about('IM_CASSANDRA_USER', '1 to 256 characters', 'Name to log in to Cassandra with. Needs `IM_CASSANDRA_PASSWORD_FILE`.', { standard: 'none' })),
+  cassandraPasswordFile: file.meta(about('IM_CASSANDRA_PASSWORD_FILE', 'the path of a file', 'File with the password of that name.', { standard: 'none' })),
+  cassandraCa: file.meta(about('IM_CASSANDRA_CA', 'the path of a PEM file', 'Certificate of the authority that signed those of the nodes, PEM; the connections are TLS with it.', { standard: 'none' })),
   node: z.string().regex(/^[\w.-]{1,64}$/).optional().meta(about('IM_NODE', 'a name of letters, digits, ., _ and -', 'Name of this server among those of its cluster, another for each.', { standard: 'the host name' })),
-  redisUrl: z.string().regex(/^rediss?(\+sentinel|\+cluster)?:\/\/./).optional().meta(about('IM_REDIS_URL', 'redis://[user:password@]host[:port][/database], redis+sentinel://[user:password@]host[:port],…/name[/database] or redis+cluster://[user:password@]host[:port],… (rediss… for TLS)', 'Redis that the servers of a cluster share: alone, behind Sentinels, or a Cluster. What it holds may be lost. Reserved: this version refuses it.', { standard: 'none', secret: true })),
+  redisUrl: z.string().regex(/^rediss?(\+sentinel|\+cluster)?:\/\/./).optional().meta(about('IM_REDIS_URL', 'redis://[user:password@]host[:port][/database], redis+sentinel://[user:password@]host[:port],…/name[/database] or redis+cluster://[user:password@]host[:port],… (rediss… for TLS)', 'Redis that the servers of a cluster share: alone, behind Sentinels, or a Cluster. What it holds may be lost. Needed with `IM_STORAGE=cassandra`.', { standard: 'none', secret: true })),
   redisPasswordFile: file.meta(about('IM_REDIS_PASSWORD_FILE', 'the path of a file', 'File with the password of Redis, in place of one in the URL.', { standard: 'none' })),
   fsync: onOff('on').meta(about('IM_FSYNC', 'on or off', '`off` acknowledges messages before the disk has them: a power cut or a crash of the machine loses acknowledged messages (a crash of the process alone does not). For tests only.')),
   diskLowWaterMiB: whole(0, 1_048_576, 256).meta(about('IM_DISK_LOW_WATER_MB', 'a whole number of MiB', 'Free disk space in MiB below which nothing more is accepted; 0 switches the check off.')),
@@ -140,9 +150,12 @@ function contradictions(config: Config): string[] {
   const found: string[] = []
   if ((config.tlsCertificate === undefined) !== (config.tlsKey === undefined))
     found.push('IM_TLS_CERT and IM_TLS_KEY are needed together: one of them is missing.')
-  if (config.storage === 'cassandra')
-    found.push('IM_STORAGE=cassandra is not in this version yet; use level, which needs no other service.')
-  if (config.redisUrl !== undefined) found.push('IM_REDIS_URL is not in this version yet; a server alone needs none.')
+  if (config.storage === 'cassandra' && config.redisUrl === undefined)
+    found.push('IM_STORAGE=cassandra needs IM_REDIS_URL: the servers of a cluster share one.')
+  if (config.storage !== 'cassandra' && config.redisUrl !== undefined)
+    found.push('IM_REDIS_URL is of no use without IM_STORAGE=cassandra: a server alone needs none.')
+  if ((config.cassandraUser === undefined) !== (config.cassandraPasswordFile === undefined))
+    found.push('IM_CASSANDRA_USER and IM_CASSANDRA_PASSWORD_FILE are needed together: one of them is missing.')
   if (config.redisPasswordFile !== undefined && config.redisUrl === undefined)
     found.push('IM_REDIS_PASSWORD_FILE is of no use without IM_REDIS_URL.')
   return found

@@ -12,6 +12,7 @@ import * as machine from './machine.ts'
 import { perform } from './operator.ts'
 import { ensureOwner } from './owner.ts'
 import { passwords } from './passwords.ts'
+import { INDEXED } from './stored.ts'
 import { Telemetry } from './telemetry.ts'
 import { noThrottle, throttle } from './throttle.ts'
 import { openTokens } from './tokens.ts'
@@ -45,7 +46,7 @@ export async function createServer(config: Config, overrides: Partial<Overrides>
     const cluster = await join(config, telemetry)
     if (cluster) parts.add(() => cluster[Symbol.asyncDispose]())
     if (cluster) telemetry.joined(cluster)
-    const storage = overrides.storage ?? (await open(config, telemetry))
+    const storage = overrides.storage ?? (await open(config, telemetry, cluster))
     parts.add(() => storage[Symbol.asyncDispose]())
     telemetry.ready = () => storage.ready()
     const connections = new Relay()
@@ -113,9 +114,11 @@ async function join(config: Config, { log }: Telemetry): Promise<OpenedCluster |
   })
 }
 
-function open(config: Config, observer: Telemetry): Promise<Storage> {
+function open(config: Config, observer: Telemetry, cluster: OpenedCluster | undefined): Promise<Storage> {
   const clock = machine.scheduler
   if (config.storage === 'memory') return openStorage({ engine: 'memory', clock, observer })
+  if (config.storage === 'cassandra')
+    return openStorage({ engine: 'cassandra', ...shared(config), clock, observer, bus: cluster?.bus })
   const lowWaterBytes = config.diskLowWaterMiB * 1024 * 1024
   return openStorage({
     engine: 'level',
@@ -126,6 +129,20 @@ function open(config: Config, observer: Telemetry): Promise<Storage> {
     observer,
   })
 }
+
+const shared = (config: Config) => ({
+  hosts: config.cassandraHosts,
+  datacenter: config.cassandraDatacenter,
+  keyspace: config.cassandraKeyspace,
+  replication: config.cassandraReplication,
+  consistency: config.cassandraConsistency,
+  bucketSize: config.cassandraBucket,
+  user: config.cassandraUser,
+  passwordFile: config.cassandraPasswordFile,
+  caFile: config.cassandraCa,
+  random: machine.random,
+  tables: INDEXED,
+})
 
 async function openCore(
   config: Config,

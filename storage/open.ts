@@ -6,6 +6,7 @@ import { ClassicLevel } from 'classic-level'
 import { MemoryLevel } from 'memory-level'
 import type { Clock, Storage, Table } from '../core/ports.ts'
 import type { Archive, Restoration } from './archive.ts'
+import type { CassandraNeeds } from './cassandra/open.ts'
 import { itemsOf } from './level/archive.ts'
 import { type Backup, backUp, backupsIn, gather, type Told, WITNESS } from './level/backup.ts'
 import { Chain, readLinks, WRITE_BUFFER_BYTES } from './level/chain.ts'
@@ -58,9 +59,12 @@ export interface LevelOptions extends Common {
 export interface MemoryOptions extends Common {
   engine: 'memory'
 }
-export type StorageOptions = LevelOptions | MemoryOptions
+export interface CassandraOptions extends Common, Omit<CassandraNeeds, keyof Required<Common>> {
+  engine: 'cassandra'
+}
+export type StorageOptions = LevelOptions | MemoryOptions | CassandraOptions
 
-/** @throws CannotOpen: in use by another process, not ours, of another format, damaged, or with a hole. */
+/** @throws CannotOpen: in use by another process, away, not ours, of another format or shape, damaged, or with a hole. */
 export async function openStorage(options: StorageOptions): Promise<Storage> {
   const { engine, observer } = options
   const storage = await openEngine(options)
@@ -71,6 +75,11 @@ async function openEngine(options: StorageOptions): Promise<Storage> {
   if (options.engine === 'memory') {
     const level: Level = new MemoryLevel<string, Buffer>({ valueEncoding: 'buffer' })
     return openOver(level, { ...options, fsync: false, lowWaterBytes: 0, free: async () => Number.POSITIVE_INFINITY })
+  }
+  if (options.engine === 'cassandra') {
+    // A server alone does without the driver.
+    const { openCassandra } = await import('./cassandra/open.ts')
+    return openCassandra({ ...options, observer: options.observer ?? {} })
   }
   const { directory } = options
   const free = async () => {

@@ -53,6 +53,8 @@ const BAD: [string, string][] = [
   ['IM_HTTP_PORT', '65536'], ['IM_HTTP_PORT', '-1'], ['IM_HTTP_PORT', '80.5'], ['IM_HTTP_PORT', '0x50'], ['IM_HTTP_PORT', ' 80'],
   ['IM_STORAGE', 'redis'], ['IM_FSYNC', 'yes'], ['IM_REGISTRATION', 'maybe'], ['IM_LOG_LEVEL', 'loud'],
   ['IM_SESSION_EXPIRY_DAYS', '0'], ['IM_TRUSTED_PROXIES', '10.0.0.0/33'], ['IM_TRUSTED_PROXIES', 'example.com'],
+  ['IM_CASSANDRA_HOSTS', 'a,b c'], ['IM_CASSANDRA_HOSTS', ','], ['IM_CASSANDRA_HOSTS', 'cassandra://a'], ['IM_CASSANDRA_KEYSPACE', 'Im'],
+  ['IM_CASSANDRA_KEYSPACE', 'im-1'], ['IM_CASSANDRA_CONSISTENCY', 'one'], ['IM_CASSANDRA_BUCKET', '9'], ['IM_CASSANDRA_REPLICATION', '0'],
   ['IM_CORS_ORIGINS', 'example.com'], ['IM_CORS_ORIGINS', 'https://example.com/'], ['IM_BIND', 'not a host'],
 ]
 
@@ -73,11 +75,13 @@ test('a secret that does not fit is not repeated', () => {
   assert.doesNotMatch(problems({ IM_REDIS_URL: 'http://im:hunter2@r' })[0] ?? 'hunter2', /hunter2/)
 })
 
-test('a certificate without its key, and the engine that is not there yet, are refused', () => {
+test('settings that contradict each other are refused', () => {
   assert.match(problems({ IM_TLS_CERT: 'a.pem' })[0] ?? '', /IM_TLS_KEY/)
-  assert.match(problems({ IM_STORAGE: 'cassandra' })[0] ?? '', /cassandra is not in this version yet/)
-  assert.match(problems({ IM_REDIS_URL: 'redis://r' })[0] ?? '', /not in this version yet/)
+  assert.match(problems({ IM_STORAGE: 'cassandra' })[0] ?? '', /needs IM_REDIS_URL: the servers of a cluster share one/)
+  assert.match(problems({ IM_REDIS_URL: 'redis://r' })[0] ?? '', /of no use without IM_STORAGE=cassandra/)
   assert.match(problems({ IM_REDIS_PASSWORD_FILE: 'f' })[0] ?? '', /without IM_REDIS_URL/)
+  assert.match(problems({ IM_CASSANDRA_USER: 'im' })[0] ?? '', /IM_CASSANDRA_PASSWORD_FILE are needed together/)
+  assert.deepEqual(problems({ IM_STORAGE: 'cassandra', IM_REDIS_URL: 'redis://r' }), [])
 })
 
 test('the table of settings has a row for every setting', () => {
@@ -90,7 +94,7 @@ test('the table of settings has a row for every setting', () => {
 function missing(): number {
   const optional = [
     ...['ownerPassword', 'tlsCertificate', 'tlsKey', 'metricsToken'],
-    ...['node', 'redisUrl', 'redisPasswordFile'],
+    ...['node', 'redisUrl', 'redisPasswordFile', 'cassandraUser', 'cassandraPasswordFile', 'cassandraCa'],
   ]
   return optional.filter(name => !(name in readConfig({}))).length
 }

@@ -25,16 +25,6 @@ const COMPOSE = 'docker-compose.yml'
 const TLS = 'deploy/docker-compose.tls.yml'
 const KUBERNETES = 'deploy/kubernetes'
 
-/** Settings of the cluster that the server does not have yet. */
-const NOT_YET = [
-  'IM_CASSANDRA_HOSTS',
-  'IM_CASSANDRA_DATACENTER',
-  'IM_CASSANDRA_KEYSPACE',
-  'IM_CASSANDRA_REPLICATION',
-  'IM_CASSANDRA_CONSISTENCY',
-  'IM_CASSANDRA_USER',
-  'IM_CASSANDRA_PASSWORD_FILE',
-]
 const SETTINGS = Object.values(Config.shape).map(row => (row.meta() as { env: string }).env)
 
 /** What `deploy/make-secrets.sh` gives. */
@@ -46,7 +36,7 @@ const servicesOf = (file: Tree) => Object.entries(file.services ?? {})
 
 test('every setting that a deployment names exists', () => {
   const files = [COMPOSE, ...filesBelow('deploy', /\.(ya?ml|env|sh|md|mjs)$|Dockerfile$/)]
-  const known = new Set([...SETTINGS, ...NOT_YET])
+  const known = new Set(SETTINGS)
   const unknown = files.flatMap(file =>
     settingsIn(text(file))
       // `IM_…` and IM_MQTT_PORT as Kubernetes would set it are told of, not set.
@@ -54,14 +44,6 @@ test('every setting that a deployment names exists', () => {
       .map(name => `${file}: ${name}`),
   )
   assert.deepEqual(unknown, [])
-})
-
-test('the list of settings that are missing holds none that is there', () => {
-  assert.deepEqual(
-    NOT_YET.filter(name => SETTINGS.includes(name)),
-    [],
-    'these exist now: take them off NOT_YET',
-  )
 })
 
 test('every variable of the compose files is told of in the manual', () => {

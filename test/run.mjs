@@ -2,7 +2,7 @@
  * Runs every compiled test, each file in a process of its own, and ends with the line `N passed, N failed`.
  * `node test/run.mjs [word …]` runs only the files whose names hold one of the words.
  */
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { run } from 'node:test'
@@ -20,6 +20,12 @@ const files = readdirSync(compiled, { recursive: true })
   .sort()
   .map(name => join(compiled, name))
 
+// One Cassandra for all files that speak of it; it takes longer to start than most of them.
+const { Ending } = await import('../dist/test/support/ends.js')
+const ending = new Ending()
+const nodes = process.env.CASSANDRA ? undefined : await startCassandra()
+if (nodes) process.env.CASSANDRA = nodes.hosts.join(',')
+
 const counts = { passed: 0, failed: 0, skipped: 0 }
 const stream = run({ files, concurrency: Math.max(1, availableParallelism() - 1) })
 const isTest = ({ details, name }) => details.type !== 'suite' && !files.includes(name)
@@ -32,8 +38,19 @@ stream.on('test:fail', ({ details }) => {
 })
 const report = stream.compose(new spec())
 report.pipe(process.stdout, { end: false })
-report.on('end', () => {
+report.on('end', async () => {
+  await ending.end()
   const { passed, failed, skipped } = counts
   process.exitCode = failed > 0 || passed === 0 ? 1 : 0
   process.stdout.write(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`)
 })
+
+async function startCassandra() {
+  if (!files.some(file => readFileSync(file, 'utf8').includes('support/keyspace.js'))) return undefined
+  const [{ CassandraNodes }, { absentJava }] = await Promise.all([
+    import('../dist/test/support/cassandra.js'),
+    import('../dist/test/support/cassandra/java.js'),
+  ])
+  // Each file then says that it skips, or why it may not.
+  return absentJava() ? undefined : CassandraNodes.start(ending, { heapMiB: 1024 })
+}

@@ -1,5 +1,5 @@
 /** The driver as this engine uses it: prepared statements, conditional batches, bounded reads at once, errors as faults. */
-import { auth, Client, errors, policies, types } from 'cassandra-driver'
+import { auth, Client, policies, types } from 'cassandra-driver'
 import { Fault } from '../../protocol/faults.ts'
 
 export interface RingOptions {
@@ -25,6 +25,7 @@ export type Outcome = 'applied' | 'refused' | 'unknown'
 const AT_ONCE = 64
 const ANSWER_MS = 5_000
 const CONNECT_MS = 5_000
+const CQL_PORT = 9042
 
 /** The cause stays in the server's log. */
 export const unavailable = (cause: unknown) =>
@@ -48,6 +49,8 @@ export class Ring {
     const client = new Client({
       contactPoints: [...hosts],
       localDataCenter: datacenter,
+      // Of the nodes that the first ones tell of.
+      protocolOptions: { port: portOf(hosts) },
       ...(keyspace !== undefined && { keyspace }),
       ...(user !== undefined && { authProvider: new auth.PlainTextAuthProvider(user, password ?? '') }),
       ...(ca !== undefined && { sslOptions: { ca: [ca], rejectUnauthorized: true } }),
@@ -66,14 +69,19 @@ export class Ring {
     return new Ring(client, consistency === 'local-quorum')
   }
 
+  /** The same connections, deciding with all datacenters: for what servers of each must agree on. */
+  everywhere(): Ring {
+    return new Ring(this.#client, false)
+  }
+
   /** @throws Fault `log-unavailable` */
   async read(query: string, values: readonly Value[]): Promise<Row[]> {
     return this.#rows(query, values, this.#consistency)
   }
 
   /** Ends what is under way in the partition, as applied or as never to be; then reads. @throws Fault `log-unavailable` */
-  async readSerial(query: string, values: readonly Value[]): Promise<Row[]> {
-    return this.#rows(query, values, this.#serial)
+  async readSerial(query: string, values: readonly Value[], withinMs = ANSWER_MS): Promise<Row[]> {
+    return this.#rows(query, values, this.#serial, withinMs)
   }
 
   /** For each item, a bounded number at once; in their order. The first failure is thrown when all that began have ended. */
@@ -116,7 +124,8 @@ export class Ring {
       const { rows } = await this.#client.batch(queries, { ...options, isIdempotent: false })
       return { outcome: rows[0]?.['[applied]'] === true ? 'applied' : 'refused' }
     } catch (cause) {
-      return { outcome: isBeforeAnything(cause) ? 'refused' : 'unknown', cause }
+      // Also where too few nodes are there: they may have gone while it was under way.
+      return { outcome: 'unknown', cause }
     }
   }
 
@@ -129,10 +138,11 @@ export class Ring {
     await this.#client.shutdown()
   }
 
-  async #rows(query: string, values: readonly Value[], consistency: number): Promise<Row[]> {
+  async #rows(query: string, values: readonly Value[], consistency: number, readTimeout = ANSWER_MS): Promise<Row[]> {
+    const options = { prepare: true, consistency, isIdempotent: true, readTimeout }
     try {
       const all: Row[] = []
-      const result = await this.#client.execute(query, [...values], { prepare: true, consistency, isIdempotent: true })
+      const result = await this.#client.execute(query, [...values], options)
       for await (const row of result) all.push(row as unknown as Row)
       return all
     } catch (cause) {
@@ -141,6 +151,7 @@ export class Ring {
   }
 }
 
-/** Refused by the coordinator before it asked any replica: nothing of it will ever be there. */
-const isBeforeAnything = (cause: unknown) =>
-  cause instanceof errors.ResponseError && cause.code === types.responseErrorCodes.unavailableException
+function portOf([first = '']: readonly string[]): number {
+  const [, port] = /:(\d+)$/.exec(first) ?? []
+  return Number(port ?? CQL_PORT)
+}

@@ -1,0 +1,82 @@
+/** What a server must agree on with its keyspace before it starts, and when it says that it is ready. */
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { agree } from '../storage/cassandra/meta.ts'
+import { CannotOpen } from '../storage/level/meta.ts'
+import { openStorage } from '../storage/open.ts'
+import { OPS, says, TestClock } from './contracts/ground.ts'
+import { cassandra, keyspaceOf, type Ours, openCassandra, ringOf } from './support/keyspace.ts'
+
+const { hosts, skip } = await cassandra()
+
+async function opened(t: TestContext, ours: Ours) {
+  const storage = await openCassandra({ ...ours, clock: new TestClock(), observer: {} })
+  t.after(() => storage[Symbol.asyncDispose]())
+  return storage
+}
+const refused = (ours: Ours, says: RegExp) =>
+  assert.rejects(openCassandra({ ...ours, clock: new TestClock(), observer: {} }), (thrown: Error) => {
+    assert.ok(thrown instanceof CannotOpen, thrown.stack)
+    assert.match(thrown.message, says)
+    return true
+  })
+
+test('a server with other settings than the data has is told which to set', { skip }, async t => {
+  const ours = keyspaceOf(t, hosts)
+  await (await opened(t, ours)).log.append(OPS, says('kept'))
+  await refused({ ...ours, bucketSize: 60 }, /has 50 entries in a bucket for ever.*set IM_CASSANDRA_BUCKET=50\./)
+  await refused(
+    { ...ours, consistency: 'quorum' },
+    /set IM_CASSANDRA_CONSISTENCY=local-quorum\. To change it, stop every/,
+  )
+  // Another datacenter cannot be opened here, but what it would be told can be asked for.
+  await using ring = await ringOf(ours, ours.keyspace)
+  await assert.rejects(agree(ring, { ...ours, datacenter: 'elsewhere' }), /set IM_CASSANDRA_DATACENTER=datacenter1\./)
+  await agree(ring, { ...ours, replication: 5 } as Ours)
+  const again = await opened(t, ours)
+  assert.equal((await again.log.append(OPS, says('more'))).seq, 2)
+})
+
+test('of servers that start at once with different settings, those that lose are refused', { skip }, async t => {
+  const ours = keyspaceOf(t, hosts)
+  const sizes = [20, 30, 40, 50]
+  const outcomes = await Promise.allSettled(sizes.map(bucketSize => opened(t, { ...ours, bucketSize })))
+  const won = outcomes.filter(({ status }) => status === 'fulfilled')
+  assert.equal(won.length, 1, JSON.stringify(outcomes.map(({ status }) => status)))
+  for (const outcome of outcomes)
+    if (outcome.status === 'rejected') assert.match(String(outcome.reason), /set IM_CASSANDRA_BUCKET=/)
+})
+
+test('what cannot be used says why in one sentence', { skip }, async t => {
+  const ours = keyspaceOf(t, hosts)
+  await refused({ ...ours, hosts: ['127.0.0.1:1'] }, /^Cassandra cannot be used at 127\.0\.0\.1:1: .*ECONNREFUSED/)
+  await refused({ ...ours, datacenter: 'nowhere' }, /datacenter1/)
+  await refused({ ...ours, user: 'im', passwordFile: '/nowhere' }, /password of Cassandra cannot be read: ENOENT/)
+  await refused({ ...ours, caFile: '/nowhere' }, /certificate of Cassandra cannot be read: ENOENT/)
+  // A majority of more replicas than there are nodes.
+  await refused(keyspaceOf(t, hosts, { replication: 2 * hosts.length + 1 }), /Not enough replicas/)
+})
+
+test('a password is the file without its last line break', { skip }, async t => {
+  const passwordFile = join(tmpdir(), `im-password-${process.pid}`)
+  writeFileSync(passwordFile, 'secret\n')
+  // This Cassandra asks for none, and takes any.
+  const ours = keyspaceOf(t, hosts)
+  const storage = await openStorage({ engine: 'cassandra', ...ours, user: 'im', passwordFile, clock: new TestClock() })
+  t.after(() => storage[Symbol.asyncDispose]())
+  assert.equal((await storage.log.append(OPS, says('hi'))).seq, 1)
+})
+
+test('it is ready while a majority decides, and is not when it is closed', { skip }, async t => {
+  const ours = keyspaceOf(t, hosts)
+  const storage = await openCassandra({ ...ours, clock: new TestClock(), observer: {} })
+  await storage.ready()
+  await storage[Symbol.asyncDispose]()
+  // Asked anew, as no answer was asked for yet.
+  const other = await openCassandra({ ...ours, clock: new TestClock(), observer: {} })
+  await other[Symbol.asyncDispose]()
+  await assert.rejects(other.ready(), { code: 'log-unavailable' })
+})

@@ -1,0 +1,43 @@
+/** Keyspaces of tests, in the Cassandra that CASSANDRA names, as test/run.mjs does, or else in one of the file's own. */
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { after, type TestContext } from 'node:test'
+import { type CassandraNeeds, openCassandra } from '../../storage/cassandra/open.ts'
+import { Ring } from '../../storage/cassandra/ring.ts'
+import { absentJava } from './cassandra/java.ts'
+import { CassandraNodes } from './cassandra.ts'
+
+/** Where it is, or why there is none; where REQUIRE_REAL_PARTS is set, there must be one. */
+export async function cassandra(): Promise<{ hosts: string[]; skip: string | false }> {
+  const { CASSANDRA, REQUIRE_REAL_PARTS } = process.env
+  if (CASSANDRA) return { hosts: CASSANDRA.split(','), skip: false }
+  const skip = absentJava()
+  assert.ok(!skip || !REQUIRE_REAL_PARTS, String(skip))
+  if (skip) return { hosts: [], skip }
+  const { hosts } = await CassandraNodes.start({ after }, { heapMiB: 1024 })
+  return { hosts, skip }
+}
+
+export type Ours = Omit<CassandraNeeds, 'clock' | 'observer'>
+
+/** One of a test's own, which goes with it. */
+export function keyspaceOf(t: TestContext, hosts: readonly string[], more: Partial<Ours> = {}): Ours {
+  const keyspace = `t${randomBytes(6).toString('hex')}`
+  const replication = Math.min(3, hosts.length)
+  const ours: Ours = {
+    ...{ hosts, keyspace, datacenter: 'datacenter1', consistency: 'local-quorum', replication, bucketSize: 50 },
+    ...{ random: { bytes: randomBytes }, tables: [] },
+    ...more,
+  }
+  t.after(async () => {
+    await using ring = await ringOf(ours, 'system')
+    await ring.command(`DROP KEYSPACE IF EXISTS ${keyspace}`)
+  })
+  return ours
+}
+
+/** What a server asks Cassandra through, past its log and records. */
+export const ringOf = ({ hosts, datacenter, consistency }: Ours, keyspace: string): Promise<Ring> =>
+  Ring.connect({ hosts, datacenter, consistency }, keyspace)
+
+export { openCassandra }
