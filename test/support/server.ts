@@ -1,4 +1,8 @@
-/** A real server process of a test, and people with accounts on it who speak raw MQTT and REST. */
+/**
+ * A real server process of a test, and people with accounts on it who speak raw MQTT and REST. With NODES=2 and CASSANDRA,
+ * the hosts of one, each is so many servers that share a keyspace and a Redis of their own, and every connection goes to the
+ * next of them: what holds on one server is then asked of a cluster.
+ */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -10,8 +14,11 @@ import { fileURLToPath } from 'node:url'
 import type { Connect } from '../../bench/wire/packets.ts'
 import { Script } from '../../bench/wire/script.ts'
 import { bound, type Ends, finish } from './ends.ts'
+import { TestCluster } from './nodes.ts'
 
 const MAIN = fileURLToPath(new URL('../../server/main.js', import.meta.url))
+
+const NODES = Number(process.env.NODES ?? 1)
 
 interface Ports {
   http: number
@@ -29,14 +36,17 @@ export class TestServer {
   readonly dir: string
   readonly #env: Record<string, string>
   readonly #kept: Kept
-  #process: ChildProcess | undefined
-  ports: Ports = { http: 0, mqtt: 0 }
+  readonly #cluster: TestCluster | undefined
+  #processes: ChildProcess[] = []
+  #ports: Ports[] = []
+  #turn = 0
   /** What it logged. */
   log = ''
 
-  private constructor(env: Record<string, string>, kept: Kept) {
+  private constructor(env: Record<string, string>, kept: Kept, cluster: TestCluster | undefined) {
     this.#env = env
     this.#kept = kept
+    this.#cluster = cluster
     this.dir = kept.dir ?? mkdtempSync(join(tmpdir(), 'im-test-'))
   }
 
@@ -49,19 +59,36 @@ export class TestServer {
 
   /** One that is not started yet, on an empty data directory. */
   static idle(t: Ends, env: Record<string, string> = {}, kept: Kept = {}): TestServer {
-    const server = new TestServer(env, kept)
+    const many = NODES > 1 && env.IM_STORAGE === undefined
+    const cluster = many ? new TestCluster(t, NODES, process.env.CASSANDRA ?? '127.0.0.1:9042') : undefined
+    const server = new TestServer(env, kept, cluster)
     t.after(async () => {
       await (kept.dir === undefined ? server.kill() : server.stop())
+      await cluster?.remove()
       if (kept.dir === undefined) rmSync(server.dir, { recursive: true, force: true })
     })
     return server
   }
 
   get pid(): number {
-    return this.#process?.pid ?? 0
+    return this.#processes[0]?.pid ?? 0
+  }
+
+  /** Of a cluster, those of the next node. */
+  get ports(): Ports {
+    const { length } = this.#ports
+    return this.#ports[length > 1 ? this.#turn++ % length : 0] ?? { http: 0, mqtt: 0 }
   }
 
   async start(): Promise<void> {
+    const ends = await this.#cluster?.settings()
+    this.#processes = []
+    this.#ports = []
+    // One after the other: the first makes the keyspace.
+    for (const of of ends ?? [{}]) this.#ports.push(await this.#launch(of))
+  }
+
+  async #launch(of: Record<string, string>): Promise<Ports> {
     const standard = {
       IM_HTTP_PORT: '0',
       IM_MQTT_PORT: '0',
@@ -71,10 +98,10 @@ export class TestServer {
     }
     const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('IM_')))
     const child = bound(process.execPath, [MAIN], {
-      env: { ...inherited, ...standard, ...this.#env },
+      env: { ...inherited, ...standard, ...this.#env, ...of },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
-    this.#process = child
+    this.#processes.push(child)
     const { stdout, stderr } = child
     assert.ok(stdout && stderr)
     stderr.on('data', (bytes: Buffer) => {
@@ -85,16 +112,16 @@ export class TestServer {
     const ended = once(child, 'exit').then(([code]) => assert.fail(`the server ended with ${code}: ${this.log}`))
     ended.catch(() => {})
     const [line] = (await Promise.race([once(createInterface(stdout), 'line'), ended])) as [string]
-    this.ports = JSON.parse(line) as Ports
+    return JSON.parse(line) as Ports
   }
 
   /** kill -9. */
   async kill(): Promise<void> {
-    await finish(this.#process, 'SIGKILL')
+    await this.#end('SIGKILL')
   }
   /** SIGTERM; resolves to the exit code. */
   async stop(): Promise<number | null> {
-    return finish(this.#process, 'SIGTERM')
+    return this.#end('SIGTERM')
   }
   /** It answers nothing, and connections to it hang. */
   pause(): void {
@@ -104,7 +131,12 @@ export class TestServer {
     this.signal('SIGCONT')
   }
   signal(signal: NodeJS.Signals): void {
-    this.#process?.kill(signal)
+    for (const child of this.#processes) child.kill(signal)
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<number | null> {
+    const codes = await Promise.all(this.#processes.map(child => finish(child, signal)))
+    return codes.find(code => code !== 0) ?? codes[0] ?? null
   }
 
   /** Registers a user with a personal key. */

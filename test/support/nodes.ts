@@ -1,0 +1,42 @@
+/** What the servers of a test cluster share: a keyspace of the Cassandra that CASSANDRA names, and a Redis. */
+import { randomBytes } from 'node:crypto'
+import { Ring } from '../../storage/cassandra/ring.ts'
+import type { Ends } from './ends.ts'
+import { RedisServer } from './redis.ts'
+
+export class TestCluster {
+  readonly #t: Ends
+  readonly #count: number
+  readonly #hosts: string
+  readonly #keyspace = `t${randomBytes(6).toString('hex')}`
+  #redis: Promise<RedisServer> | undefined
+
+  constructor(t: Ends, count: number, hosts: string) {
+    this.#t = t
+    this.#count = count
+    this.#hosts = hosts
+  }
+
+  /** Of each server. */
+  async settings(): Promise<Record<string, string>[]> {
+    this.#redis ??= RedisServer.start(this.#t)
+    const redis = await this.#redis
+    return Array.from({ length: this.#count }, (_, nth) => ({
+      IM_STORAGE: 'cassandra',
+      IM_CASSANDRA_HOSTS: this.#hosts,
+      IM_CASSANDRA_KEYSPACE: this.#keyspace,
+      IM_CASSANDRA_REPLICATION: '1',
+      IM_REDIS_URL: redis.url,
+      IM_NODE: `n${nth + 1}`,
+    }))
+  }
+
+  async remove(): Promise<void> {
+    await using ring = await Ring.connect({
+      hosts: this.#hosts.split(','),
+      datacenter: 'datacenter1',
+      consistency: 'local-quorum',
+    })
+    await ring.command(`DROP KEYSPACE IF EXISTS ${this.#keyspace}`)
+  }
+}
