@@ -25,11 +25,10 @@ export interface ClusterOptions {
   directory?: string
   /** Further settings of server `node`, from 1; they win. */
   environment?: (node: number) => Record<string, string>
-  /** Told of every line that a server logs, and of what is being started. */
+  /** Told of every line that a server logs, and of what is being started and is ready. */
   said?: (who: string, line: string) => void
 }
 
-/** A part that stood could not be made, or did not stay. */
 export class LocalCluster {
   readonly directory: string
   readonly cassandra: CassandraNodes
@@ -61,7 +60,9 @@ export class LocalCluster {
     const lines = options.lines ? await Promise.all(Array.from({ length: count }, () => line(ending, redis.port))) : []
     const servers = await makeServers(ending, directory, options, { cassandra, redis, lines })
     // The first makes the tables and the account of the owner.
-    for (const server of servers) await server.start()
+    const [first, ...others] = servers.map((server, i) => () => told(options, `n${i + 1}`, server.start()))
+    await first?.()
+    await Promise.all(others.map(start => start()))
     const nginx = options.nginx
       ? await Nginx.make(
           ending,
@@ -77,6 +78,15 @@ export class LocalCluster {
   }
 }
 
+/** That a part is being started, and when it is ready. */
+async function told<Part>({ said }: ClusterOptions, who: string, starting: Promise<Part>): Promise<Part> {
+  const startedAt = performance.now()
+  said?.(who, 'is being started')
+  const part = await starting
+  said?.(who, `is ready after ${((performance.now() - startedAt) / 1000).toFixed(1)} s`)
+  return part
+}
+
 /** When one fails, what the others started is known to the ending before it is told. */
 async function settled<A, B>([a, b]: [Promise<A>, Promise<B>]): Promise<[A, B]> {
   await Promise.allSettled([a, b])
@@ -84,13 +94,10 @@ async function settled<A, B>([a, b]: [Promise<A>, Promise<B>]): Promise<[A, B]> 
 }
 
 function startCassandra(ending: Ends, directory: string, options: ClusterOptions): Promise<CassandraNodes> {
-  const { cassandra: nodes = 1, said } = options
-  said?.('cassandra', `${nodes} of Cassandra being started`)
-  // A directory of its own where it is to be removed: all of it goes with the nodes, the cluster's own after them.
-  return CassandraNodes.start(ending, {
-    nodes,
-    ...(options.directory !== undefined && { directory: join(directory, 'cassandra') }),
-  })
+  const { cassandra: nodes = 1 } = options
+  // A directory of its own where it is to be removed: all of it goes with the nodes.
+  const kept = options.directory !== undefined && { directory: join(directory, 'cassandra') }
+  return told(options, 'cassandra', CassandraNodes.start(ending, { nodes, ...kept }))
 }
 
 /** Each on ports that it keeps over its starts: nginx knows it by them. */
