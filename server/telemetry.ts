@@ -7,13 +7,14 @@ import type { Caller } from '../core/caller.ts'
 import type { Observer } from '../core/run.ts'
 import type { Fault } from '../protocol/faults.ts'
 import type { OperationName } from '../protocol/operations.ts'
-import type { OpenedCluster, StorageObserver, StorageRequest } from '../storage/open.ts'
+import type { HostFigures, OpenedCluster, StorageObserver, StorageRequest } from '../storage/open.ts'
 import type { Config } from './config.ts'
 import { ClusterTelemetry } from './telemetry/cluster.ts'
 import { diskMetrics, healthMetrics } from './telemetry/health.ts'
 import { Meters } from './telemetry/meters.ts'
 import { processMetrics } from './telemetry/process.ts'
 import { Requests } from './telemetry/requests.ts'
+import { ringMetrics } from './telemetry/ring.ts'
 
 const SENDS: ReadonlySet<OperationName> = new Set([
   'sendMessage',
@@ -84,6 +85,9 @@ export class Telemetry implements Observer, BrokerObserver, StorageObserver, Htt
 
   asked(request: StorageRequest): void {
     this.#asked.count(request)
+  }
+  ringJoined(hosts: () => HostFigures[]): void {
+    ringMetrics(this.#meters, hosts)
   }
   committed({ transactions, rows, bytes, tookMs }: Parameters<StorageObserver['committed']>[0]): void {
     this.#commits.observe(tookMs / 1000)

@@ -6,6 +6,7 @@ import { ClassicLevel } from 'classic-level'
 import { MemoryLevel } from 'memory-level'
 import type { Clock, Storage, Table } from '../core/ports.ts'
 import type { Archive, Restoration } from './archive.ts'
+import type { HostFigures } from './cassandra/hosts.ts'
 import type { CassandraNeeds } from './cassandra/open.ts'
 import { itemsOf } from './level/archive.ts'
 import { type Backup, backUp, backupsIn, gather, type Told, WITNESS } from './level/backup.ts'
@@ -20,6 +21,7 @@ import { Witness } from './level/witness.ts'
 import { observed, type StorageRequest } from './observed.ts'
 
 export type { Archive, EntryItem, Item, RecordItem, RemainsItem, Restoration } from './archive.ts'
+export type { HostFigures } from './cassandra/hosts.ts'
 export { type OpenedCluster, openCluster } from './cluster.ts'
 export type { Backup } from './level/backup.ts'
 export { type Inspection, inspect } from './level/inspect.ts'
@@ -42,6 +44,8 @@ export interface StorageObserver {
   tornWrite(torn: { file: string; at: number }): void
   /** A request to log or records has its outcome. */
   asked(request: StorageRequest): void
+  /** Cassandra is connected to: what there is to tell of its nodes, by datacenter, as long as the storage is open. */
+  ringJoined(hosts: () => HostFigures[]): void
 }
 
 interface Common {
@@ -68,7 +72,10 @@ export type StorageOptions = LevelOptions | MemoryOptions | CassandraOptions
 export async function openStorage(options: StorageOptions): Promise<Storage> {
   const { engine, observer } = options
   const storage = await openEngine(options)
-  return observer?.asked ? observed(storage, { engine, tell: request => observer.asked?.(request) }) : storage
+  if (!observer?.asked) return storage
+  // A server alone does without the driver.
+  const causes = engine === 'cassandra' ? (await import('./cassandra/outcome.ts')).outcomeOfCause : undefined
+  return observed(storage, { engine, tell: request => observer.asked?.(request), ...(causes && { causes }) })
 }
 
 async function openEngine(options: StorageOptions): Promise<Storage> {
@@ -77,7 +84,6 @@ async function openEngine(options: StorageOptions): Promise<Storage> {
     return openOver(level, { ...options, fsync: false, lowWaterBytes: 0, free: async () => Number.POSITIVE_INFINITY })
   }
   if (options.engine === 'cassandra') {
-    // A server alone does without the driver.
     const { openCassandra } = await import('./cassandra/open.ts')
     return openCassandra({ ...options, observer: options.observer ?? {} })
   }

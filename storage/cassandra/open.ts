@@ -38,6 +38,7 @@ const pause = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, m
 /** @throws CannotOpen: no node answers, the keyspace is not ours, or is used with other settings. */
 export async function openCassandra(needs: CassandraNeeds): Promise<Storage> {
   const ring = await connect(needs)
+  needs.observer.ringJoined?.(ring.hosts())
   try {
     await migrate(ring.everywhere(), await migrations(), pause)
     await agree(ring.everywhere(), needs)

@@ -1,6 +1,7 @@
 /** The driver as this engine uses it: prepared statements, conditional batches, bounded reads at once, errors as faults. */
 import { auth, Client, policies, types } from 'cassandra-driver'
 import { Fault } from '../../protocol/faults.ts'
+import { type HostFigures, watchHosts } from './hosts.ts'
 
 export interface RingOptions {
   /** `host` or `host:port`. */
@@ -132,6 +133,11 @@ export class Ring {
   /** A statement of a schema, or one that belongs to no partition. */
   async command(query: string): Promise<Row[]> {
     return (await this.#client.execute(query, [], { prepare: false })).rows as unknown as Row[]
+  }
+
+  /** From now on what becomes of the nodes is counted. */
+  hosts(): () => HostFigures[] {
+    return watchHosts(this.#client)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
