@@ -1,6 +1,7 @@
 /** A message of another bucket is taken back with the entry that says so, or not at all, whoever looks and whoever dies. */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { setImmediate as next } from 'node:timers/promises'
 import { StoredEntry } from '../core/entry.ts'
 import type { MessageLog, Storage } from '../core/ports.ts'
 import { put, table } from '../core/ports.ts'
@@ -49,18 +50,18 @@ test('whoever has seen the recall gets no body, at another server as well', { sk
   const { ours, log } = await ground(t)
   const other = await opened(t, ours)
   for (const target of [1, 10, 11, 20]) {
-    const recalled = log.append(OPS, recalls(target), { retracts: seq(target) }).then(entry => entry.seq)
-    let end = 0
-    for (let before = 0; end === 0; ) {
+    const [before] = await other.log.tails([OPS])
+    const recalled = log.append(OPS, recalls(target), { retracts: seq(target) })
+    let end: number | undefined
+    // Looked at while it is appended, and once more behind it.
+    for (let isOver = false; !isOver; ) {
+      isOver = await Promise.race([recalled.then(() => true), next(false)])
       const [tail] = await other.log.tails([OPS])
       const text = await textOf(other.log, target)
-      if (before === 0) before = tail?.seq ?? 0
-      else if ((tail?.seq ?? 0) > before) {
-        assert.equal(text, 'recall', `of ${target}`)
-        end = tail?.seq ?? 0
-      }
+      end = tail?.seq
+      if (end !== before?.seq) assert.equal(text, 'recall', `of ${target}`)
     }
-    assert.equal(await recalled, end)
+    assert.equal((await recalled).seq, end)
     const [, ...told] = await log.read(OPS, { after: seq(target - 1), limit: 100 })
     assert.equal(told.at(-1)?.entry.target, target)
   }

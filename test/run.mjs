@@ -12,6 +12,8 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const compiled = join(root, 'dist/test')
 const words = process.argv.slice(2)
+/** A file that is not over by then, or whose process stays, has failed. */
+const FILE_MS = Number(process.env.TEST_FILE_MS ?? 600_000)
 
 // What was compiled from a test that is gone is not run.
 const files = readdirSync(compiled, { recursive: true })
@@ -27,7 +29,7 @@ const nodes = process.env.CASSANDRA ? undefined : await startCassandra()
 if (nodes) process.env.CASSANDRA = nodes.hosts.join(',')
 
 const counts = { passed: 0, failed: 0, skipped: 0 }
-const stream = run({ files, concurrency: Math.max(1, availableParallelism() - 1) })
+const stream = run({ files, concurrency: Math.max(1, availableParallelism() - 1), timeout: FILE_MS })
 const isTest = ({ details, name }) => details.type !== 'suite' && !files.includes(name)
 stream.on('test:pass', event => {
   if (isTest(event)) counts[event.skip === undefined && event.todo === undefined ? 'passed' : 'skipped'] += 1

@@ -65,6 +65,7 @@ export class Ring {
       await client.connect()
     } catch (cause) {
       await client.shutdown().catch(() => {})
+      closeFirst(client)
       throw cause
     }
     return new Ring(client, consistency === 'local-quorum')
@@ -155,6 +156,12 @@ export class Ring {
       throw unavailable(cause)
     }
   }
+}
+
+/** What a client asked first; the driver forgets to close it where it then refuses to connect, and it holds the process. */
+function closeFirst(client: Client): void {
+  const { controlConnection } = client as { controlConnection?: { connection?: { close(): void } } }
+  controlConnection?.connection?.close()
 }
 
 function portOf([first = '']: readonly string[]): number {
