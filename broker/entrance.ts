@@ -9,6 +9,7 @@ import type { AedesClient, ConnectPacket } from './aedes.ts'
 import { Connection, type ConnectionLimits } from './connection.ts'
 import type { ConnectionTable } from './connections.ts'
 import type { Delivery } from './delivery.ts'
+import { Elsewhere } from './elsewhere.ts'
 import type { Holders } from './holders.ts'
 import { Ingress } from './ingress.ts'
 import type { BrokerObserver } from './observer.ts'
@@ -144,6 +145,7 @@ export class Entrance {
       origins: connection.origins,
       run,
       scheduler,
+      elsewhere: holders && new Elsewhere(this.#needs),
     })
     if (opened.resumed) this.#resumed.add(connection.session.key)
     table.add(connection)

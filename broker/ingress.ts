@@ -9,6 +9,7 @@ import type { Run } from '../core/run.ts'
 import { Fault } from '../protocol/faults.ts'
 import type { PublishPacket } from './aedes.ts'
 import { answer, fail, type Question, replyTopic } from './answers.ts'
+import { type Elsewhere, Repeated } from './elsewhere.ts'
 import type { Origins } from './origins.ts'
 import { type Request, requestOf } from './requests.ts'
 import type { Session } from './session.ts'
@@ -44,6 +45,8 @@ interface Needs {
   origins: Origins
   run: Run
   scheduler: Scheduler
+  /** Where the session may be at other nodes. */
+  elsewhere?: Elsewhere | undefined
 }
 
 /** How a publish ended; `settled` is called once for each, in the order of arrival. */
@@ -161,15 +164,20 @@ export class Ingress {
 
   /** A publish that carries no id of its own: recognised by packet id and payload when it comes again. */
   async #once(request: Request, publish: InboundPublish & { qos: 1 | 2 }, enqueued: () => void): Promise<void> {
-    const { caller, origins, run } = this.#needs
+    const { caller, origins, run, session, elsewhere } = this.#needs
     const loading = origins.load()
     if (loading) await loading
     const changes = origins.remember(publish)
     if (changes === 'repeated') return
-    const turn: Turn = { enqueued, changes: () => changes }
+    const turn: Turn = {
+      enqueued,
+      changes: () => changes,
+      ...(elsewhere && { judge: key => elsewhere.judge(publish, key, session, origins) }),
+    }
     try {
       await run(request.operation, caller, request.input, turn)
     } catch (thrown) {
+      if (thrown instanceof Fault && thrown.cause instanceof Repeated) return
       origins.forget(publish.packetId, publish.qos)
       throw thrown
     }

@@ -39,6 +39,8 @@ export class Origins {
   readonly #resumed: boolean
   /** Of the newest. What is put next is above it, also above what was removed. */
   #order: number
+  /** What is ranked from here on is of this connection. */
+  readonly #begin: number
   /** Of the newest of QoS 1; the next one takes the place of the oldest. */
   #slot = 0
   #loaded: Promise<void> | undefined
@@ -46,7 +48,8 @@ export class Origins {
   /** `resumed`: what is left is of the same session, not of one before a clean start. */
   constructor(records: Records, sessionKey: string, epoch: number, resumed: boolean) {
     this.#records = records
-    this.#order = rankOf(epoch, 0)
+    this.#begin = rankOf(epoch, 0)
+    this.#order = this.#begin
     this.#resumed = resumed
     this.#key = sessionKey
   }
@@ -84,6 +87,19 @@ export class Origins {
     }
   }
 
+  /** Whether an earlier connection of the session, on whichever node, has it stored by now. */
+  async isStored({ packetId, qos, topic, payload }: Published): Promise<boolean> {
+    const hash = hashOf(topic, payload)
+    const of = (range: ScanRange) => this.#records.scan(ORIGINS, this.#key, range)
+    const rows = qos === 2 ? await of({ prefix: `q${packetId}`, limit: 1 }) : await of({ limit: KEPT })
+    // What had the packet id before that was acknowledged, or it would not have been given again.
+    const newest = rows
+      .map(({ row }) => row as OriginRow)
+      .filter(({ p, o }) => p === packetId && o < this.#begin)
+      .reduce<OriginRow | undefined>((last, one) => (last && last.o > one.o ? last : one), undefined)
+    return newest?.h === hash
+  }
+
   #take(slot: number, packetId: number, hash: string): void {
     const before = this.#slots[slot]
     if (before !== undefined && this.#known.get(before)?.slot === slot) this.#known.delete(before)
@@ -93,7 +109,7 @@ export class Origins {
 
   /** The record changes that remember a publish, or `'repeated'` where it is here already. After `load`. */
   remember({ packetId, qos, dup, topic, payload }: Published): Change[] | 'repeated' {
-    const hash = createHash('sha256').update(topic).update('\0').update(payload).digest('base64').slice(0, 24)
+    const hash = hashOf(topic, payload)
     const row: OriginRow = { p: packetId, h: hash, o: ++this.#order }
     if (qos === 2) {
       if ((dup || this.#unreleased.has(packetId)) && this.#qos2.get(packetId) === hash) return 'repeated'
@@ -140,5 +156,8 @@ export class Origins {
     this.#slots.length = 0
   }
 }
+
+const hashOf = (topic: string, payload: Uint8Array) =>
+  createHash('sha256').update(topic).update('\0').update(payload).digest('base64').slice(0, 24)
 
 const DONE = Promise.resolve()

@@ -1,7 +1,7 @@
 /** Who asks. A transport names the caller; the rules decide what they may. */
 
 import type { AppId, DeviceId, EpochMs, Member, Seq, UserId } from '../protocol/ids.ts'
-import type { Change } from './ports.ts'
+import type { Change, ConversationKey } from './ports.ts'
 
 interface Anywhere {
   /** Network address, for throttling only. */
@@ -40,4 +40,6 @@ export interface Turn {
   enqueued(): void
   /** More record changes of the same atomic write as the append. */
   changes?: (at: { seq: Seq }) => Change[]
+  /** Where other nodes append as well: asked before the entry gets its place. What it throws refuses the append. */
+  judge?: (conversation: ConversationKey) => Promise<void>
 }

@@ -4,6 +4,7 @@ import { type AppId, type DeviceId, type Member, ofDevice } from '../protocol/id
 import type { Input } from '../protocol/operations.ts'
 import type { Device, Known, Turn, User } from './caller.ts'
 import type { StoredEntry } from './entry.ts'
+import { judging } from './judging.ts'
 import { type EntryDraft, keyOf, type MessageLog } from './ports.ts'
 import type { Members } from './roster.ts'
 
@@ -36,8 +37,11 @@ export function deviceEntries({ log, members }: Needs) {
   async function append(caller: Known, device: DeviceId, draft: EntryDraft, turn?: Turn): Promise<StoredEntry> {
     const allowed = permit(members, caller, device)
     if (allowed) await allowed
-    const changes = turn?.changes
-    const stored = log.append(keyOf(caller.app, ofDevice(device)), draft, changes && { changes: at => changes(at) })
+    const key = keyOf(caller.app, ofDevice(device))
+    const stored = log.append(key, draft, {
+      ...(turn?.changes && { changes: turn.changes }),
+      ...judging(key, turn, () => permit(members, caller, device)),
+    })
     turn?.enqueued()
     return stored
   }

@@ -5,6 +5,7 @@ import type { Draft } from '../protocol/messages.ts'
 import type { Input } from '../protocol/operations.ts'
 import type { Known, Turn, User } from './caller.ts'
 import type { StoredEntry } from './entry.ts'
+import { judging } from './judging.ts'
 import type { Expect } from './people.ts'
 import {
   type AppendOptions,
@@ -61,7 +62,7 @@ export function messages({ log, members, expect, now }: Needs) {
     conversation: ConversationId,
     draft: Draft,
     turn?: Turn,
-    judge?: () => void | Promise<void>,
+    mayWrite?: () => void | Promise<void>,
   ): Promise<StoredEntry> {
     if (draft.expiresAt !== undefined && draft.expiresAt <= now())
       throw new Fault('malformed', { issues: [{ path: ['expiresAt'], message: 'The time is past.' }] })
@@ -71,7 +72,7 @@ export function messages({ log, members, expect, now }: Needs) {
       { kind: 'message', from: caller.member, body: draft },
       {
         changes: at => [...rows(key, conversation, caller.member, at), ...(turn?.changes?.(at) ?? [])],
-        ...(judge && { judge }),
+        ...judging(key, turn, mayWrite),
       },
     )
     turn?.enqueued()

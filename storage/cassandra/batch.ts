@@ -45,8 +45,6 @@ export async function compose(
     // What is in this batch can be taken back when it is there.
     if (append.retracts !== undefined && append.retracts > end.seq && append.retracts <= tail.seq) break
     try {
-      const judged = append.judge?.()
-      if (judged) await judged
       const target = append.retracts && (await targetOf(shared, conversation, append, append.retracts, end, taken))
       const placed = append.at(conversation, tail, shared.clock.now(), shared.ulid)
       const isAlone = placed.versioned.length > 0 || (target && target.bucket !== bucket)

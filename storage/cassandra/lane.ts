@@ -86,6 +86,7 @@ export class Lane {
       const end = await this.view.now()
       const bucket = await this.#bucketBehind(end)
       waiting = this.#answer(waiting, await this.#repeats.before(waiting, bucket))
+      waiting = await judged(waiting)
       const batch = await compose(this.#shared, this.#conversation, waiting, end, bucket)
       waiting = waiting.filter(append => !append.isOver)
       if (batch.placed.length === 0) continue
@@ -202,4 +203,20 @@ export class Lane {
       }
     }
   }
+}
+
+/** Those that may still be stored; the others are told that they may not. */
+async function judged(waiting: readonly Append[]): Promise<Append[]> {
+  const may = await Promise.all(
+    waiting.map(async append => {
+      try {
+        await append.judge?.()
+        return true
+      } catch (cause) {
+        append.reject(cause)
+        return false
+      }
+    }),
+  )
+  return waiting.filter((_, nth) => may[nth])
 }
