@@ -7,12 +7,12 @@ import type { Cluster, Connections, Random, Scheduler, Storage, Throttle } from 
 import { type OpenedCluster, openCluster, openStorage } from '../storage/open.ts'
 import type { Config } from './config.ts'
 import { openControl } from './control.ts'
+import { keyspace } from './keyspace.ts'
 import { type Listeners, listen } from './listeners.ts'
 import * as machine from './machine.ts'
 import { perform } from './operator.ts'
 import { ensureOwner } from './owner.ts'
 import { passwords } from './passwords.ts'
-import { INDEXED } from './stored.ts'
 import { Telemetry } from './telemetry.ts'
 import { noThrottle, throttle } from './throttle.ts'
 import { openTokens } from './tokens.ts'
@@ -118,7 +118,7 @@ function open(config: Config, observer: Telemetry, cluster: OpenedCluster | unde
   const clock = machine.scheduler
   if (config.storage === 'memory') return openStorage({ engine: 'memory', clock, observer })
   if (config.storage === 'cassandra')
-    return openStorage({ engine: 'cassandra', ...shared(config), clock, observer, bus: cluster?.bus })
+    return openStorage({ engine: 'cassandra', ...keyspace(config), clock, observer, bus: cluster?.bus })
   const lowWaterBytes = config.diskLowWaterMiB * 1024 * 1024
   return openStorage({
     engine: 'level',
@@ -129,20 +129,6 @@ function open(config: Config, observer: Telemetry, cluster: OpenedCluster | unde
     observer,
   })
 }
-
-const shared = (config: Config) => ({
-  hosts: config.cassandraHosts,
-  datacenter: config.cassandraDatacenter,
-  keyspace: config.cassandraKeyspace,
-  replication: config.cassandraReplication,
-  consistency: config.cassandraConsistency,
-  bucketSize: config.cassandraBucket,
-  user: config.cassandraUser,
-  passwordFile: config.cassandraPasswordFile,
-  caFile: config.cassandraCa,
-  random: machine.random,
-  tables: INDEXED,
-})
 
 async function openCore(
   config: Config,

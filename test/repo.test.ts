@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { FAULTS, type FaultRow } from '../protocol/faults.ts'
 import { operationNames, rowOf } from '../protocol/operations.ts'
 import { PAGES, printed, ROOT } from '../server/documents.ts'
-import { INDEXED } from '../server/stored.ts'
+import { INDEXED, PLACED } from '../server/stored.ts'
 
 const FOLDERS = ['protocol', 'core', 'storage', 'broker', 'api', 'sdk', 'server', 'test', 'bench']
 const files = FOLDERS.filter(folder => existsSync(join(ROOT, folder))).flatMap(folder =>
@@ -105,6 +105,17 @@ test('every table with indexes is known to what checks, and fills, whole databas
   )
   assert.ok(indexed.length > 4)
   assert.deepEqual(indexed.sort(), INDEXED.map(({ name }) => name).sort())
+})
+
+test('every table whose rows are apart is known to what fills a cluster', () => {
+  const apart = product.flatMap(file =>
+    (source.get(file) ?? '').split(/\b(?=table<)/).flatMap(text => {
+      const [, name = ''] = /^table<[^(]*>\(\s*'([\w-]+)'/.exec(text) ?? []
+      return name && /\bspread: true/.test(text.split(/\n(?=\S)(?!\))|\n\n/)[0] ?? '') ? [name] : []
+    }),
+  )
+  assert.ok(apart.length > 8)
+  assert.deepEqual(apart.sort(), PLACED.flatMap(({ name, spread }) => (spread ? [name] : [])).sort())
 })
 
 test('the environment is read in one file', () => {

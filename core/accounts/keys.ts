@@ -23,7 +23,7 @@ interface KeyRow {
 }
 export const KEYS = table<KeyRow>('keys', { byHash: row => ({ partition: row.hash, sort: '' }) })
 /** How many keys a user has, so that two made at once cannot both be the last one. Partition: app; key: user. */
-const KEY_COUNTS = table<{ count: number }>('key-counts', undefined, { spread: true })
+export const KEY_COUNTS = table<{ count: number }>('key-counts', undefined, { spread: true })
 
 /** Keys of one user made or deleted at once: all but one begin again. */
 const MAX_TRIES = 20

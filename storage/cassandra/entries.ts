@@ -79,3 +79,9 @@ export function removedEntry(conversation: ConversationKey, row: Row): StoredEnt
   const { entry } = entryOf({ ...row, seq: row.target, retracted: null })
   return new StoredEntry(entry, Buffer.from(removedJson(conversation, entry)))
 }
+
+/** What stays of an entry that retention removes, as text; nothing where it has no clientMessageId. */
+export function remainsOf({ entry }: StoredEntry): string | undefined {
+  const { id, type, clientMessageId, retracted } = entry
+  return typeof clientMessageId === 'string' ? JSON.stringify({ id, type, clientMessageId, retracted }) : undefined
+}

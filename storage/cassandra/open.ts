@@ -5,6 +5,7 @@ import { Fault } from '../../protocol/faults.ts'
 import { CannotOpen } from '../level/meta.ts'
 import type { StorageObserver } from '../open.ts'
 import { ulids } from '../ulid.ts'
+import { mustBeFinished } from './claim.ts'
 import { Decisions } from './decisions.ts'
 import { Ends } from './ends.ts'
 import { CassandraLog } from './log.ts'
@@ -31,25 +32,44 @@ export interface CassandraNeeds extends Omit<RingOptions, 'password' | 'ca'> {
   bucketSize: number
   /** Tables with indexes: what a crash left to do is known by name only. */
   tables: readonly Table<never>[]
+  /** A keyspace that is not there is refused, not made. */
+  existing?: boolean
 }
 
-const pause = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms))
+export const pause = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms))
 
-/** @throws CannotOpen: no node answers, the keyspace is not ours, or is used with other settings. */
-export async function openCassandra(needs: CassandraNeeds): Promise<Storage> {
+/** @throws CannotOpen: no node answers, the keyspace is not ours, is used with other settings, or an import is filling it. */
+export function openCassandra(needs: CassandraNeeds): Promise<Storage> {
+  return connected(needs, async ring => {
+    await mustBeFinished(ring.everywhere(), needs.keyspace)
+    const { log, records } = partsOf(ring, needs)
+    return {
+      log,
+      records,
+      ready: readiness(ring, () => performance.now()),
+      async [Symbol.asyncDispose]() {
+        await log.close()
+        await ring[Symbol.asyncDispose]()
+      },
+    }
+  })
+}
+
+/** What is made of a keyspace that is up to date and agrees with the settings; it closes the ring. @throws CannotOpen */
+export async function connected<T>(needs: CassandraNeeds, make: (ring: Ring) => Promise<T>): Promise<T> {
   const ring = await connect(needs)
   needs.observer.ringJoined?.(ring.hosts())
   try {
     await migrate(ring.everywhere(), await migrations(), pause)
     await agree(ring.everywhere(), needs)
-    return parts(ring, needs)
+    return await make(ring)
   } catch (cause) {
     await ring[Symbol.asyncDispose]()
     throw cause instanceof Fault ? cannot(needs, cause.cause) : cause
   }
 }
 
-function parts(ring: Ring, needs: CassandraNeeds): Storage {
+export function partsOf(ring: Ring, needs: CassandraNeeds) {
   const { clock, random, observer, bus, tables, bucketSize } = needs
   const decisions = new Decisions(ring, () => performance.now())
   const redo = new Redo(tables)
@@ -57,16 +77,7 @@ function parts(ring: Ring, needs: CassandraNeeds): Storage {
   const records = new CassandraRecords({ ring, writer, decisions, redo })
   const ends = new Ends(ring, bucketSize)
   const shared = { ring, ends, writer, decisions, redo, clock, ulid: ulids(random), pause, observer, bus }
-  const log = new CassandraLog(shared)
-  return {
-    log,
-    records,
-    ready: readiness(ring, () => performance.now()),
-    async [Symbol.asyncDispose]() {
-      await log.close()
-      await ring[Symbol.asyncDispose]()
-    },
-  }
+  return { log: new CassandraLog(shared), records, ends }
 }
 
 async function connect(needs: CassandraNeeds): Promise<Ring> {
@@ -76,13 +87,23 @@ async function connect(needs: CassandraNeeds): Promise<Ring> {
   const options: RingOptions = { ...needs, password, ca }
   try {
     await using plain = await Ring.connect(options)
-    await plain.command(
-      `CREATE KEYSPACE IF NOT EXISTS ${keyspace} WITH replication = {'class': 'NetworkTopologyStrategy', '${datacenter}': ${replication}}`,
-    )
+    if (needs.existing) await mustBeThere(plain, needs)
+    else
+      await plain.command(
+        `CREATE KEYSPACE IF NOT EXISTS ${keyspace} WITH replication = {'class': 'NetworkTopologyStrategy', '${datacenter}': ${replication}}`,
+      )
     return await Ring.connect(options, keyspace)
   } catch (cause) {
-    throw cannot(needs, cause)
+    throw cause instanceof CannotOpen ? cause : cannot(needs, cause)
   }
+}
+
+async function mustBeThere(ring: Ring, { keyspace, hosts }: CassandraNeeds): Promise<void> {
+  const query = 'SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?'
+  if ((await ring.read(query, [keyspace])).length === 0)
+    throw new CannotOpen(
+      `There is no keyspace ${keyspace} at ${hosts.join(', ')}: IM_CASSANDRA_KEYSPACE names another.`,
+    )
 }
 
 async function textOf(file: string, what: string): Promise<string> {

@@ -25,6 +25,8 @@ export type Outcome = 'applied' | 'refused' | 'unknown'
 /** Reads under way at once, of one call. */
 const AT_ONCE = 64
 const ANSWER_MS = 5_000
+/** Of a page of everything. */
+const SCAN_MS = 30_000
 const CONNECT_MS = 5_000
 const CQL_PORT = 9042
 
@@ -79,6 +81,19 @@ export class Ring {
   /** @throws Fault `log-unavailable` */
   async read(query: string, values: readonly Value[]): Promise<Row[]> {
     return this.#rows(query, values, this.#consistency)
+  }
+
+  /** A page after the other, in the order of tokens and keys: nothing but a page is held. @throws Fault `log-unavailable` */
+  async *pages(query: string, values: readonly Value[], size: number): AsyncGenerator<Row[]> {
+    const options = { prepare: true, consistency: this.#consistency, isIdempotent: true, fetchSize: size }
+    for (let pageState: string | undefined, first = true; first || pageState; first = false) {
+      const more = { ...options, readTimeout: SCAN_MS, ...(pageState !== undefined && { pageState }) }
+      const result = await this.#client.execute(query, [...values], more).catch(cause => {
+        throw unavailable(cause)
+      })
+      yield result.rows as unknown as Row[]
+      pageState = result.pageState
+    }
   }
 
   /** Ends what is under way in the partition, as applied or as never to be; then reads. @throws Fault `log-unavailable` */

@@ -3,6 +3,7 @@ import type { StoredEntry } from '../../core/entry.ts'
 import type { ConversationKey } from '../../core/ports.ts'
 import type { Sender, Seq } from '../../protocol/ids.ts'
 import type { EntryItem, Item, RecordItem, RemainsItem, RepeatItem } from '../archive.ts'
+import { gathered } from '../gathered.ts'
 import { behind } from '../shape.ts'
 import { readRecord } from './changes.ts'
 import type { Level } from './engine.ts'
@@ -29,23 +30,6 @@ export async function* itemsOf(level: Level): AsyncGenerator<Item[]> {
     for (const one of Object.values(rows)) await one.close()
     await snapshot.close()
   }
-}
-
-/** Most conversations are short: several go together. */
-async function* gathered(source: AsyncGenerator<Item[]>): AsyncGenerator<Item[]> {
-  let batch: Item[] = []
-  let bytes = 0
-  for await (const items of source) {
-    for (const item of items) {
-      batch.push(item)
-      bytes += 'json' in item ? item.json.length : 0
-    }
-    if (batch.length < AT_ONCE && bytes < READ_AHEAD_BYTES) continue
-    yield batch
-    batch = []
-    bytes = 0
-  }
-  if (batch.length > 0) yield batch
 }
 
 async function* logs(ends: Rows, entries: Rows, repeats: Rows): AsyncGenerator<Item[]> {

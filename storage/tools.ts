@@ -1,0 +1,20 @@
+/** What tools do with the storage of a cluster. A server alone does without the driver. */
+import type { Archive, Restoration } from './archive.ts'
+import type { CassandraNeeds } from './cassandra/open.ts'
+
+export type ClusterNeeds = Omit<CassandraNeeds, 'observer' | 'bus'>
+
+/**
+ * Everything that a keyspace holds, for `use` alone. While servers write there it is of no single moment: each conversation,
+ * and each record, is as it was when it was come to. @throws CannotOpen: there is no keyspace, or none of ours
+ */
+export async function withClusterArchive<T>(needs: ClusterNeeds, use: (archive: Archive) => Promise<T>): Promise<T> {
+  const { withArchive } = await import('./cassandra/tools.ts')
+  return withArchive({ ...needs, observer: {} }, use)
+}
+
+/** Begins to fill an empty keyspace, or goes on with it. @throws CannotOpen: it has data */
+export async function openClusterRestoration(needs: ClusterNeeds): Promise<Restoration> {
+  const { openRestoration } = await import('./cassandra/tools.ts')
+  return openRestoration({ ...needs, observer: {} })
+}
