@@ -27,24 +27,24 @@ export interface Command {
 
 export const COMMANDS: Readonly<Record<string, Command>> = {
   doctor: {
-    says: 'Checks settings, data directory, database, clock and ports, changes nothing, and says what to do',
+    says: 'Checks settings, data directory, database, in a cluster Cassandra and Redis, clock and ports, changes nothing, and says what to do',
     flags: ['json'],
     run: ({ flags }) => doctor({ json: flags.has('json') }),
   },
   export: {
-    says: 'Writes everything that is stored into a file, a JSON object a line, also while the server runs',
+    says: 'Writes everything that is stored into a file, a JSON object a line, also while the server runs; in a cluster while none does',
     words: ['FILE'],
     flags: ['json'],
     run: exporting,
   },
   import: {
-    says: 'Fills an empty data directory from the file of an export, goes on where it was interrupted, and compares the two in the end; with `--verify` it only compares',
+    says: 'Fills an empty data directory, or keyspace, from the file of an export, goes on where it was interrupted, and compares the two in the end; with `--verify` it only compares',
     words: ['FILE'],
     flags: ['verify', 'json'],
     run: importing,
   },
   backup: {
-    says: 'Backs up the database into a directory, also while the server runs: all of it the first time and with `--full`, then what is new since the last time',
+    says: 'Backs up the database of the embedded engine into a directory, also while the server runs: all of it the first time and with `--full`, then what is new since the last time',
     words: ['DIRECTORY'],
     flags: ['full', 'json'],
     run: backingUp,

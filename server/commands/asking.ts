@@ -1,4 +1,4 @@
-/** Asks the running server, or does itself what it would do where none runs. */
+/** Asks the running server, or does itself what it would do where none runs; in a cluster, always itself. */
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { accounts } from '../../core/accounts.ts'
@@ -6,6 +6,7 @@ import type { Storage } from '../../core/ports.ts'
 import { openStorage } from '../../storage/open.ts'
 import { type Config, readConfig } from '../config.ts'
 import { askServer } from '../control.ts'
+import { keyspace } from '../keyspace.ts'
 import * as machine from '../machine.ts'
 import { type Asked, type Given, perform, type Wish } from '../operator.ts'
 import { passwords } from '../passwords.ts'
@@ -17,14 +18,17 @@ export type Ask = <W extends Wish>(wish: W, asked: Asked<W>) => Promise<Given<W>
 /** @throws Fault · CannotOpen · CannotDo */
 export async function asking(use: (ask: Ask) => Promise<void>): Promise<void> {
   const config = readConfig()
-  if (config.storage !== 'level') throw new CannotDo(`IM_STORAGE=${config.storage} keeps nothing on this disk.`)
+  if (config.storage === 'memory') throw new CannotDo(`IM_STORAGE=${config.storage} keeps nothing on this disk.`)
   const directory = resolve(config.dataDirectory)
+  const isCluster = config.storage === 'cassandra'
   let storage: Storage | undefined
   try {
     await use(async (wish, asked) => {
-      const answer = storage ? undefined : await askServer(directory, wish, asked)
+      const answer = storage || isCluster ? undefined : await askServer(directory, wish, asked)
       if (answer) return answer.given as never
-      storage ??= await opened(directory, config)
+      storage ??= isCluster
+        ? await openStorage({ engine: 'cassandra', ...keyspace(config), existing: true })
+        : await opened(directory, config)
       return (await perform(operatorOf(storage), wish, asked)) as never
     })
   } finally {

@@ -1,21 +1,20 @@
-/** `im export`: everything that is stored, as it is at one moment, into one file. A server may go on meanwhile. */
+/** `im export`: everything that is stored into one file; on the embedded engine as it is at one moment, while a server goes on. */
 import { resolve } from 'node:path'
-import { withArchive } from '../../storage/open.ts'
 import { writeExport } from '../archive/file.ts'
 import { spoken } from '../archive/tally.ts'
 import type { Given } from '../commands.ts'
 import { Progress } from './progress.ts'
-import { onDisk } from './settings.ts'
+import { kept } from './settings.ts'
 
 export async function exporting({ words: [name = ''], flags }: Given): Promise<number> {
-  const { directory } = onDisk()
+  const { archived, shared } = kept()
   const file = resolve(name)
   using progress = new Progress()
-  const totals = await withArchive(directory, archive =>
+  const totals = await archived(archive =>
     writeExport(file, archive, lines => progress.tell(() => `${lines} lines are written`)),
   )
-  process.stdout.write(
-    flags.has('json') ? `${JSON.stringify(totals)}\n` : `${file} holds ${spoken(totals)}. SHA-256: ${totals.sha256}\n`,
-  )
+  const moment = shared ? ' It is of one moment only if no server ran meanwhile.' : ''
+  const says = `${file} holds ${spoken(totals)}. SHA-256: ${totals.sha256}${moment === '' ? '' : `.${moment}`}`
+  process.stdout.write(`${flags.has('json') ? JSON.stringify(totals) : says}\n`)
   return 0
 }

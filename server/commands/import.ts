@@ -4,21 +4,13 @@
  * is stored is read again and compared with the totals of the export.
  */
 import { resolve } from 'node:path'
-import {
-  type Archive,
-  CannotOpen,
-  type Item,
-  openRestoration,
-  type Restoration,
-  withArchive,
-} from '../../storage/open.ts'
+import { type Archive, CannotOpen, type Item, type Restoration } from '../../storage/open.ts'
 import { checkExport, linesFrom } from '../archive/file.ts'
 import { itemOf } from '../archive/lines.ts'
 import { differences, spoken, Tally, type Totals } from '../archive/tally.ts'
 import type { Given } from '../commands.ts'
-import { INDEXED } from '../stored.ts'
 import { Progress, percent } from './progress.ts'
-import { onDisk } from './settings.ts'
+import { type Kept, kept } from './settings.ts'
 import { CannotDo } from './trouble.ts'
 
 /** Which export, and how many of its bytes are stored. */
@@ -28,24 +20,24 @@ interface Note {
 }
 
 export async function importing({ words: [name = ''], flags }: Given): Promise<number> {
-  const { directory } = onDisk()
+  const place = kept()
   const file = resolve(name)
   using progress = new Progress()
   const wanted = await checkExport(file, share => progress.tell(() => `${percent(share)} of the file are checked`))
   const { found, from } = flags.has('verify')
-    ? { found: await withArchive(directory, archive => counted(archive, wanted, progress)), from: undefined }
-    : await filled(directory, file, wanted, progress)
+    ? { found: await place.archived(archive => counted(archive, wanted, progress)), from: undefined }
+    : await filled(place, file, wanted, progress)
   const differ = differences(found, wanted)
   const report = { ok: differ.length === 0, from, differences: differ, found, wanted }
-  const says = report.ok ? `${directory} holds what ${file} does: ${spoken(found)}.` : differ.join('\n')
+  const says = report.ok ? `${place.name} holds what ${file} does: ${spoken(found)}.` : differ.join('\n')
   process.stdout.write(flags.has('json') ? `${JSON.stringify(report)}\n` : `${says}\n`)
   return report.ok ? 0 : 1
 }
 
 /** `from`: the byte of the file that this run began at. */
-async function filled(directory: string, file: string, wanted: Totals, progress: Progress) {
-  await using restoration = await openRestoration(directory, INDEXED)
-  const from = await begun(restoration, wanted)
+async function filled(place: Kept, file: string, wanted: Totals, progress: Progress) {
+  await using restoration = await place.restoration()
+  const from = await begun(restoration, wanted, place)
   const all = countOf(wanted)
   let read = 0
   for await (const { lines, end } of linesFrom(file, from)) {
@@ -59,14 +51,12 @@ async function filled(directory: string, file: string, wanted: Totals, progress:
 }
 
 /** Where to go on. @throws CannotOpen: what is there is of another export */
-async function begun(restoration: Restoration, { sha256 }: Totals): Promise<number> {
+async function begun(restoration: Restoration, { sha256 }: Totals, { giveUp }: Kept): Promise<number> {
   const noted = await restoration.noted()
   if (noted === undefined) return 0
   const note = JSON.parse(noted) as Note
   if (note.sha256 === sha256) return note.bytes
-  throw new CannotOpen(
-    `An import of another file (SHA-256 ${note.sha256}) is not finished: finish it, or remove level.import in the data directory.`,
-  )
+  throw new CannotOpen(`An import of another file (SHA-256 ${note.sha256}) is not finished: finish it, or ${giveUp}.`)
 }
 
 function itemIn(line: Buffer): Item | [] {

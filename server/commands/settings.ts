@@ -1,11 +1,66 @@
-/** The settings of the server, as commands that work on its data need them. */
+/** Where everything is, by the settings of the server, as commands that work on its data need it. */
 import { resolve } from 'node:path'
-import { readConfig } from '../config.ts'
+import {
+  type Archive,
+  openClusterRestoration,
+  openRestoration,
+  type Restoration,
+  withArchive,
+  withClusterArchive,
+} from '../../storage/open.ts'
+import { type Config, readConfig } from '../config.ts'
+import { keyspace } from '../keyspace.ts'
+import { INDEXED } from '../stored.ts'
 import { CannotDo } from './trouble.ts'
+
+/** What is kept, and where, whatever the engine. */
+export interface Kept {
+  /** As an operator names it. */
+  name: string
+  /** It is of no single moment while servers write. */
+  shared: boolean
+  archived<T>(use: (archive: Archive) => Promise<T>): Promise<T>
+  /** To be filled, where nothing is. */
+  restoration(): Promise<Restoration>
+  /** How an import that is not finished is given up. */
+  giveUp: string
+}
+
+/** @throws CannotDo: nothing is kept · ConfigError */
+export function kept(): Kept {
+  const config = readConfig()
+  if (config.storage === 'memory') throw new CannotDo(`IM_STORAGE=${config.storage} keeps nothing.`)
+  return config.storage === 'cassandra' ? inKeyspace(config) : inDirectory(resolve(config.dataDirectory))
+}
+
+const inDirectory = (directory: string): Kept => ({
+  name: directory,
+  shared: false,
+  archived: use => withArchive(directory, use),
+  restoration: () => openRestoration(directory, INDEXED),
+  giveUp: 'remove level.import in the data directory',
+})
+
+const inKeyspace = (config: Config): Kept => ({
+  name: `the keyspace ${config.cassandraKeyspace}`,
+  shared: true,
+  archived: use => withClusterArchive(keyspace(config), use),
+  restoration: () => openClusterRestoration(keyspace(config)),
+  giveUp: `drop the keyspace ${config.cassandraKeyspace}`,
+})
 
 /** @throws CannotDo: nothing is on a disk · ConfigError */
 export function onDisk(): { directory: string } {
   const config = readConfig()
+  if (config.storage === 'cassandra') throw new CannotDo(inCluster(config))
   if (config.storage !== 'level') throw new CannotDo(`IM_STORAGE=${config.storage} keeps nothing on this disk.`)
   return { directory: resolve(config.dataDirectory) }
 }
+
+/** Copying files is for Cassandra's own tools, which know them. */
+const inCluster = ({ cassandraKeyspace: name }: Config) =>
+  [
+    `The data is in Cassandra, whose own tools back it up: \`nodetool snapshot ${name}\` on every node for a full backup,`,
+    '`nodetool enablebackup` for incremental ones, and `nodetool refresh` to bring files back: deploy/README.md says how.',
+    'A copy that no engine owns is made by `im export` while no server runs, and brought back by `im import`.',
+  ].join(' ')

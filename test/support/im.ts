@@ -11,14 +11,15 @@ export interface Ended {
   errors: string
 }
 
-/** Begins it; `input` is its standard input. */
+/** Begins it; `input` is its standard input, `more` further settings. */
 export function begin(
   directory: string,
   options: readonly string[],
   input = '',
+  more: Record<string, string> = {},
 ): { child: ChildProcess; ended: Promise<Ended> } {
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('IM_')))
-  const child = spawn(process.execPath, [IM, ...options], { env: { ...inherited, IM_DATA_DIR: directory } })
+  const child = spawn(process.execPath, [IM, ...options], { env: { ...inherited, IM_DATA_DIR: directory, ...more } })
   let [out, errors] = ['', '']
   child.stdout.on('data', bytes => {
     out += bytes
