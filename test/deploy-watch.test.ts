@@ -1,15 +1,18 @@
 /** What watches and what stands before the servers: Prometheus' files by promtool, and a real nginx. */
 import assert from 'node:assert/strict'
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { connectAsync } from 'mqtt'
+import { WebSocket, WebSocketServer } from 'ws'
 import { FAULTS } from '../protocol/faults.ts'
 import { ROOT } from '../server/documents.ts'
 import { Telemetry } from '../server/telemetry.ts'
 import { documents, filesBelow, NOTHING, type Tree, text } from './support/deploy.ts'
+import { freePorts } from './support/ends.ts'
 import { BEHIND_NGINX, Nginx } from './support/nginx.ts'
 import { absent, TestServer } from './support/server.ts'
 
@@ -186,4 +189,47 @@ test('through nginx a client speaks MQTT, WebSocket and REST, and does not reach
   assert.equal(await status('/readyz'), 200)
   assert.equal(await status('/nginx'), 200)
   assert.equal(await status('/metrics'), 404)
+})
+
+/** A server of WebSockets on that port, and what ends it with all its connections. */
+async function upgrades(port: number) {
+  const server = new WebSocketServer({ port, host: '127.0.0.1' })
+  await once(server, 'listening')
+  const end = () => {
+    for (const client of server.clients) client.terminate()
+    server.close()
+  }
+  return { server, end }
+}
+
+test('a server that was away takes everyone at once who comes by WebSocket', {
+  skip: nginx,
+  timeout: 60_000,
+}, async t => {
+  const [one = 0, two = 0] = await freePorts(2)
+  const door = await Nginx.make(
+    t,
+    [one, two].map(http => ({ mqtt: 9, http })),
+  )
+  await door.start()
+  const connect = async () => {
+    const socket = new WebSocket(`ws://127.0.0.1:${door.ports.http}/mqtt`)
+    t.after(() => socket.terminate())
+    await once(socket, 'open')
+    return socket
+  }
+  const first = await upgrades(one)
+  t.after(first.end)
+  // The second is not there, which nginx knows when two have come.
+  await Promise.all([connect(), connect()])
+  const second = await upgrades(two)
+  t.after(second.end)
+  // Until its time to be tried again has come.
+  while (second.server.clients.size === 0) {
+    const socket = await connect()
+    if (second.server.clients.size === 0) socket.terminate()
+  }
+  first.end()
+  await Promise.all(Array.from({ length: 8 }, connect))
+  assert.ok(second.server.clients.size >= 8)
 })

@@ -1,7 +1,7 @@
 /** The shipped nginx before servers of a test: deploy/nginx with the addresses of this machine put in. */
 import { type ChildProcess, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { certify } from './certificate.ts'
@@ -37,6 +37,8 @@ export class Nginx {
   /** Its files, with a certificate of its own for TLS; not started yet. Gone when the test ends. */
   static async make(t: Ends, servers: readonly Upstream[], { tls = false } = {}): Promise<Nginx> {
     const directory = mkdtempSync(join(tmpdir(), 'im-nginx-'))
+    // Started by root, its workers are somebody else, who connects to a socket in here.
+    chmodSync(directory, 0o711)
     const [mqtt = 0, http = 0, mqtts = 0, https = 0, closed = 0] = await freePorts(5)
     const nginx = new Nginx(directory, { mqtt, http, mqtts, https })
     t.after(async () => {
