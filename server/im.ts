@@ -56,4 +56,9 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-process.exitCode = await main(process.argv.slice(2))
+/** When all is written: what a command has given up, as a node that takes connections and is silent, may go on for a minute. */
+function end(code: number): void {
+  process.stdout.write('', () => process.stderr.write('', () => process.exit(code)))
+}
+
+end(await main(process.argv.slice(2)))

@@ -27,7 +27,14 @@ export type { Backup } from './level/backup.ts'
 export { type Inspection, inspect } from './level/inspect.ts'
 export { OPERATIONS, OUTCOMES, type StorageRequest } from './observed.ts'
 export type { RedisFigures } from './redis/open.ts'
-export { type ClusterNeeds, openClusterRestoration, withClusterArchive } from './tools.ts'
+export {
+  type KeyspaceSurvey,
+  openClusterRestoration,
+  type Survey,
+  surveyCassandra,
+  surveyRedis,
+  withClusterArchive,
+} from './tools.ts'
 export { CannotOpen, Damaged }
 
 /** Told of what happens below the ports. */

@@ -1,6 +1,10 @@
 /** What tools do with the storage of a cluster. A server alone does without the driver. */
 import type { Archive, Restoration } from './archive.ts'
 import type { CassandraNeeds } from './cassandra/open.ts'
+import type { Survey } from './cassandra/survey.ts'
+import type { RedisSurvey } from './redis/survey.ts'
+
+export type { KeyspaceSurvey, Survey } from './cassandra/survey.ts'
 
 export type ClusterNeeds = Omit<CassandraNeeds, 'observer' | 'bus'>
 
@@ -17,4 +21,16 @@ export async function withClusterArchive<T>(needs: ClusterNeeds, use: (archive: 
 export async function openClusterRestoration(needs: ClusterNeeds): Promise<Restoration> {
   const { openRestoration } = await import('./cassandra/tools.ts')
   return openRestoration({ ...needs, observer: {} })
+}
+
+/** Looks at Cassandra, and changes nothing. @throws CannotOpen: no node answers, or it refuses us */
+export async function surveyCassandra(needs: ClusterNeeds): Promise<Survey> {
+  const { survey } = await import('./cassandra/survey.ts')
+  return survey({ ...needs, observer: {} })
+}
+
+/** Looks at Redis, and changes nothing. @throws Error, one sentence without secrets */
+export async function surveyRedis(url: string, passwordFile: string | undefined): Promise<RedisSurvey> {
+  const { surveyRedis } = await import('./redis/survey.ts')
+  return surveyRedis(url, passwordFile)
 }

@@ -1,12 +1,16 @@
 /** `im` on a cluster: everything moves from a directory into Cassandra and back, and operators are helped there. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { put, putRanked, type Table, table } from '../core/ports.ts'
 import { lineOf } from '../server/archive/lines.ts'
 import type { Totals } from '../server/archive/tally.ts'
+import { tellDisk } from '../server/commands/cluster-checks.ts'
+import { type Check, examine } from '../server/commands/doctor.ts'
 import type { Item } from '../storage/archive.ts'
 import type { CassandraNeeds } from '../storage/cassandra/open.ts'
 import { openRestoration, withArchive } from '../storage/cassandra/tools.ts'
@@ -14,7 +18,7 @@ import { openStorage } from '../storage/open.ts'
 import { allOf } from './contracts/archive.ts'
 import { conversation, fault, OPS, range, recalls, says, seq, TestClock } from './contracts/ground.ts'
 import { begin } from './support/im.ts'
-import { cassandra, keyspaceOf, type Ours, openCassandra } from './support/keyspace.ts'
+import { cassandra, keyspaceOf, type Ours, openCassandra, ringOf } from './support/keyspace.ts'
 import { RedisServer } from './support/redis.ts'
 import { entryOf, type Person, rest, TestServer } from './support/server.ts'
 
@@ -275,4 +279,84 @@ test('a backup says what backs up Cassandra', { skip }, async t => {
     assert.deepEqual([said.code, said.out], [1, ''])
     assert.match(said.errors, new RegExp(`nodetool snapshot ${ours.keyspace}.* enablebackup.*im export`))
   }
+})
+
+test('a doctor of a cluster says what is there, what is wrong, and what to do, without secrets', {
+  skip,
+  timeout: 180_000,
+}, async t => {
+  const redis = await RedisServer.start(t, '--requirepass', 'geheim')
+  const ours = keyspaceOf(t, hosts)
+  const url = `redis://:geheim@127.0.0.1:${redis.port}`
+  const look = async (more: Record<string, string> = {}) => {
+    const settings = { ...settingsOf(ours, url), IM_HTTP_PORT: '0', IM_MQTT_PORT: '0', ...more }
+    const { ok, checks } = await examine(settings)
+    const says = (level: Check['level']) =>
+      checks.flatMap(({ check, level: is, says, todo = '' }) => (is === level ? [`${check}: ${says} → ${todo}`] : []))
+    assert.ok(!JSON.stringify(checks).includes('geheim'))
+    return {
+      ok,
+      fine: says('ok').join('\n'),
+      warnings: says('warning').join('\n'),
+      problems: says('problem').join('\n'),
+    }
+  }
+  const before = await look()
+  assert.deepEqual([before.ok, before.problems], [true, ''])
+  assert.match(before.fine, /cassandra: 1 of 1 node of datacenter1 answer, version \d/)
+  assert.match(before.fine, /the keyspace \w+ is not there yet: the first start makes it, with 1 copy/)
+  assert.match(before.fine, /clock: Cassandra's clock and this one differ by \d+ ms/)
+  assert.match(before.fine, /redis: redis:\/\/127\.0\.0\.1:\d+\/0 is version \d/)
+  assert.match((await look({ IM_CASSANDRA_REPLICATION: '3' })).problems, /3 copies have no room on 1 node/)
+
+  await (await inKeyspace(ours))[Symbol.asyncDispose]()
+  const after = await look()
+  assert.deepEqual([after.ok, after.problems], [true, ''])
+  assert.match(after.warnings, /1 copy in datacenter1: .* → With 3 nodes or more: ALTER KEYSPACE .*'datacenter1': 3\}/)
+  assert.match(after.fine, /the schema of \w+ is this version's \(\d+\), and a majority decides in \d+ ms/)
+  assert.match(after.fine, /buckets of 50, with local-quorum in datacenter1/)
+  assert.match((await look({ IM_CASSANDRA_BUCKET: '60' })).problems, /set IM_CASSANDRA_BUCKET=50 → Set it/)
+  await using ring = await ringOf(ours, ours.keyspace)
+  await ring.write([['INSERT INTO migrations (number, name, sha256) VALUES (?, ?, ?)', [900, '900-later.cql', '']]])
+  assert.match((await look()).problems, /written by a newer version of this program: it has 900-later\.cql/)
+  await ring.command('DELETE FROM migrations WHERE number = 900')
+  const half = keyspaceOf(t, hosts)
+  await (await openRestoration(needs(half)))[Symbol.asyncDispose]()
+  const unfinished = await look({ IM_CASSANDRA_KEYSPACE: half.keyspace })
+  assert.match(
+    unfinished.problems,
+    /filled into \w+ is not whole yet → Run `im import`, or `im restore`, again, or drop the keyspace/,
+  )
+
+  const away = await look({ IM_REDIS_URL: 'redis://127.0.0.1:1', IM_CASSANDRA_HOSTS: '127.0.0.1:1' })
+  assert.equal(away.ok, false)
+  assert.match(
+    away.problems,
+    /cassandra: Cassandra cannot be used at 127\.0\.0\.1:1: .*ECONNREFUSED.* → Start Cassandra there/,
+  )
+  assert.match(away.problems, /redis: redis:\/\/127\.0\.0\.1:1\/0 does not answer as it should: .*ECONNREFUSED/)
+  assert.match((await look({ IM_REDIS_URL: `redis://:wrong@127.0.0.1:${redis.port}` })).problems, /redis: .*WRONGPASS/)
+  const silent = createServer(() => {}).listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  t.after(() => silent.close())
+  const { port } = silent.address() as AddressInfo
+  const from = performance.now()
+  const ended = await on({ ...settingsOf(ours, url), IM_CASSANDRA_HOSTS: `127.0.0.1:${port}` }, 'doctor')
+  assert.match(ended.out, /did not reply before timeout/)
+  assert.deepEqual([ended.code, ended.errors], [1, ''])
+  assert.ok(performance.now() - from < 20_000, 'the command ends with its answer')
+  const replica = await RedisServer.start(t, '--replicaof', '127.0.0.1', '1')
+  assert.match(
+    (await look({ IM_REDIS_URL: replica.url })).problems,
+    /is a replica, which takes no writes → Name the master/,
+  )
+})
+
+test('one copy on a disk that is written to late is warned of', () => {
+  const told = (copies: number, sync?: string) => {
+    const levels: string[] = []
+    tellDisk(copies, sync, level => levels.push(level))
+    return levels
+  }
+  assert.deepEqual([told(1, 'periodic'), told(3, 'periodic'), told(1, 'batch'), told(1)], [['warning'], [], [], []])
 })

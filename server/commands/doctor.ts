@@ -1,11 +1,12 @@
 /** `im doctor`: looks at everything that a server needs, one line for each check, and says what to do. Changes nothing. */
 import { type Config, ConfigError, readable, readConfig } from '../config.ts'
 import { CannotListen, certificate } from '../listeners.ts'
+import { checkCluster } from './cluster-checks.ts'
 import { checkDatabase } from './database-check.ts'
 import { checkClock, checkDirectory, checkPorts } from './machine-checks.ts'
 
 export interface Check {
-  check: 'settings' | 'directory' | 'database' | 'clock' | 'ports'
+  check: 'settings' | 'directory' | 'database' | 'cassandra' | 'redis' | 'clock' | 'ports'
   level: 'ok' | 'warning' | 'problem' | 'skipped'
   says: string
   /** What an operator can do about it. */
@@ -33,8 +34,9 @@ export async function examine(environment?: Parameters<typeof readConfig>[0]): P
     checks.push({ check: 'database', level: 'skipped', says: 'IM_STORAGE=memory keeps everything in memory' })
   const onDisk = config.storage === 'level' && (await checkDirectory(config, checks))
   const database = onDisk ? await checkDatabase(config.dataDirectory, checks) : undefined
+  if (config.storage === 'cassandra') await checkCluster(config, checks)
   checkClock(Date.now(), database?.newest ?? 0, checks)
-  await checkPorts(config, database?.inUse ?? false, checks)
+  await checkPorts(config, config.storage === 'cassandra' ? 'perhaps' : (database?.inUse ?? false), checks)
   return { ok: checks.every(({ level }) => level !== 'problem'), checks }
 }
 

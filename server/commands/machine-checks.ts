@@ -92,7 +92,7 @@ export function checkClock(now: number, newest: number, checks: Check[]): void {
   else checks.push({ check: 'clock', level: 'ok', says: `it says ${time}` })
 }
 
-export async function checkPorts(config: Config, running: boolean, checks: Check[]): Promise<void> {
+export async function checkPorts(config: Config, running: boolean | 'perhaps', checks: Check[]): Promise<void> {
   const ports: [setting: string, port: number][] = [
     ['IM_HTTP_PORT', config.httpPort],
     ['IM_MQTT_PORT', config.mqttPort],
@@ -103,6 +103,13 @@ export async function checkPorts(config: Config, running: boolean, checks: Check
     const at = `port ${port} on ${config.bind} (${setting})`
     if (failure === undefined)
       checks.push({ check: 'ports', level: 'ok', says: `${at} ${port === 0 ? 'is picked at the start' : 'is free'}` })
+    else if (failure === 'EADDRINUSE' && running === 'perhaps')
+      checks.push({
+        check: 'ports',
+        level: 'warning',
+        says: `${at} is taken: by the server, if it runs here`,
+        todo: `If it does not, end the other program, or set ${setting}.`,
+      })
     else if (failure === 'EADDRINUSE' && running)
       checks.push({ check: 'ports', level: 'ok', says: `${at} is taken, as it is by the server that runs` })
     else

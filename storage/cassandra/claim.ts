@@ -17,8 +17,11 @@ const unfinished = (keyspace: string) =>
 
 /** @throws CannotOpen: an import is filling it · Fault `log-unavailable` */
 export async function mustBeFinished(ring: Ring, keyspace: string): Promise<void> {
+  if (await isUnfinished(ring)) throw new CannotOpen(unfinished(keyspace))
+}
+export async function isUnfinished(ring: Ring): Promise<boolean> {
   const [row] = await ring.read(LOOK, [])
-  if (typeof row?.unfinished === 'string') throw new CannotOpen(unfinished(keyspace))
+  return typeof row?.unfinished === 'string'
 }
 
 export class Claim {

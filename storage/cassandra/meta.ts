@@ -21,7 +21,8 @@ export async function agree(ring: Ring, ours: Shape): Promise<void> {
   else throw new CannotOpen(`The keyspace ${ours.keyspace} could not be written to.`)
 }
 
-function mustBeSame(there: Row, { bucketSize, consistency, datacenter, keyspace }: Shape): void {
+/** @throws CannotOpen */
+export function mustBeSame(there: Row, { bucketSize, consistency, datacenter, keyspace }: Shape): void {
   if (there.bucket_size !== bucketSize)
     throw new CannotOpen(
       `The keyspace ${keyspace} has ${there.bucket_size} entries in a bucket for ever, as positions are found by it: set IM_CASSANDRA_BUCKET=${there.bucket_size}.`,

@@ -67,7 +67,8 @@ export async function migrate(
   }
 }
 
-async function missing(ring: Ring, wanted: readonly Migration[]): Promise<Migration[]> {
+/** What is still to be applied. @throws CannotOpen */
+export async function missing(ring: Ring, wanted: readonly Migration[]): Promise<Migration[]> {
   const rows = await ring.read('SELECT number, name, sha256 FROM migrations', [])
   const applied = new Map(rows.map(row => [Number(row.number), row]))
   for (const { number, name, text } of wanted) {

@@ -80,11 +80,17 @@ export function partsOf(ring: Ring, needs: CassandraNeeds) {
   return { log: new CassandraLog(shared), records, ends }
 }
 
-async function connect(needs: CassandraNeeds): Promise<Ring> {
-  const { keyspace, datacenter, replication, passwordFile, caFile } = needs
+/** With what the files hold. @throws CannotOpen */
+export async function optionsOf(needs: CassandraNeeds): Promise<RingOptions> {
+  const { passwordFile, caFile } = needs
   const password = passwordFile && (await textOf(passwordFile, 'password of Cassandra')).replace(/\r?\n$/, '')
   const ca = caFile && (await textOf(caFile, 'certificate of Cassandra'))
-  const options: RingOptions = { ...needs, password, ca }
+  return { ...needs, password, ca }
+}
+
+async function connect(needs: CassandraNeeds): Promise<Ring> {
+  const { keyspace, datacenter, replication } = needs
+  const options = await optionsOf(needs)
   try {
     await using plain = await Ring.connect(options)
     if (needs.existing) await mustBeThere(plain, needs)
@@ -112,7 +118,7 @@ async function textOf(file: string, what: string): Promise<string> {
   })
 }
 
-function cannot({ hosts }: CassandraNeeds, cause: unknown): CannotOpen {
+export function cannot({ hosts }: CassandraNeeds, cause: unknown): CannotOpen {
   const says = reasonsOf(cause).join('; ')
   return new CannotOpen(`Cassandra cannot be used at ${hosts.join(', ')}: ${says}`, { cause })
 }

@@ -81,7 +81,8 @@ export async function openRedis(options: RedisOptions): Promise<RedisCluster> {
 /** What Redis takes as the name of a connection. */
 const asName = (node: string) => node.replace(/[^\w.-]/g, '_')
 
-async function passwordIn(file: string): Promise<string> {
+/** @throws Error, one sentence without secrets */
+export async function passwordIn(file: string): Promise<string> {
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     throw new Error(`The file with the password of Redis cannot be read: ${error.code}.`)
   })
