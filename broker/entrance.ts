@@ -17,7 +17,7 @@ import { Origins } from './origins.ts'
 import { breaksRule } from './rules.ts'
 import { Session } from './session.ts'
 import { type SessionId, type StoredWill, sessionKey } from './session-rows.ts'
-import type { Opened, SessionStore } from './sessions.ts'
+import type { BeforeOpen, Opened, SessionStore } from './sessions.ts'
 import { tellLeftWill } from './wills.ts'
 
 export interface EntranceOptions extends ConnectionLimits {
@@ -122,14 +122,22 @@ export class Entrance {
     caller: Known,
     will: StoredWill | undefined,
   ): Promise<Connection> {
-    const { store, table, run, records, scheduler, holders } = this.#needs
-    const before = table.ofSession(sessionKey(id))
+    const { store, table, run, holders } = this.#needs
+    const key = sessionKey(id)
+    const before = table.ofSession(key)
     if (client.closed) throw new Fault('shutting-down')
     if (before) await this.#takeOver(before)
-    await holders?.takeOver(sessionKey(id))
     const expirySeconds = this.#expiryOf(packet)
     const wish = { clean: packet.clean ?? true, expirySeconds, grant: caller.grant, ...(will && { will }) }
-    const opened = await store.open(id, wish, row => tellLeftWill(run, row))
+    const open = async (leaves?: BeforeOpen['leaves']) => {
+      const opened = await store.open(id, wish, { ends: row => tellLeftWill(run, row), leaves })
+      return this.#begin(client, packet, caller, opened)
+    }
+    return holders ? holders.opening(key, open) : open()
+  }
+
+  #begin(client: AedesClient, packet: ConnectPacket, caller: Known, opened: Opened): Connection {
+    const { table, run, records, scheduler, holders } = this.#needs
     const connection = new Connection({
       client,
       caller,

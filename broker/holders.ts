@@ -1,9 +1,8 @@
 /**
- * Which node has a session: a lease says it, and whoever has it lets go of it for the next. The epoch in storage decides where
- * the nodes cannot reach each other.
+ * A session moves: the node that has it lets go of it for the next. The head of the session says which run of which node that
+ * is, as storage decides it; the bus only asks. Where a node cannot be reached, its epoch ends what it does.
  */
 import type { Cluster, Scheduler } from '../core/ports.ts'
-import type { AppId, Member } from '../protocol/ids.ts'
 import type { Connection } from './connection.ts'
 import type { ConnectionTable } from './connections.ts'
 import type { SessionStore } from './sessions.ts'
@@ -19,18 +18,25 @@ export interface HoldersNeeds {
 }
 
 /** What goes to one node. */
-type ToNode = { leave: string; below?: number; reply?: { node: string; id: number } } | { left: number }
+type ToNode = { leave: string; reply: { node: string; id: number } } | { left: number }
 
-/** For another node to write what a session leaves. */
-const LEAVE_MS = 3_000
+/** For a node that lives to write what a session leaves; below the time for a CONNECT. */
+const LEAVE_MS = 8_000
+/** Without a heartbeat for so long a node is taken for dead: one comes every second. */
+const SILENT_MS = 4_000
+/** A node that cannot be asked may be writing what its clients left. */
+const UNHEARD_MS = 1_000
+const LOOK_MS = 250
 
 const nodeChannel = (node: string) => `n/${node}`
-const sessionLease = (key: string) => `s/${key}`
-const userLease = (app: AppId, member: Member) => `u/${app}/${member}`
+/** A run is named by its node and a number of its own. */
+const nodeOf = (run: string) => run.slice(0, run.lastIndexOf('/'))
 
 export class Holders {
   readonly #needs: HoldersNeeds
   readonly #waiting = new Map<number, () => void>()
+  /** Sessions that are being opened here, and wait for no other node. */
+  readonly #opening = new Map<string, Promise<void>>()
   readonly #held = new Map<Connection, () => void>()
   readonly #stop: () => void
   #asked = 0
@@ -45,26 +51,66 @@ export class Holders {
     this.#stop()
   }
 
-  /** Another node that has the session lets go of it, and has written what it leaves, or the time is up. */
-  async takeOver(key: string): Promise<void> {
-    const { cluster } = this.#needs
-    const [holders = []] = (await cluster.leases.get([sessionLease(key)])) ?? []
-    await Promise.all(holders.filter(({ node }) => node !== cluster.node).map(({ node }) => this.#ask(node, key)))
+  /**
+   * Opens a session. `leaves` resolves when the run of a node that has it has let go of it and written what it leaves, or has
+   * died, or the time is up. Until `open` resolves no other node is told that it is free here.
+   */
+  async opening<Result>(
+    key: string,
+    open: (leaves: (run: string) => Promise<void>) => Promise<Result>,
+  ): Promise<Result> {
+    let done = this.#begin(key)
+    try {
+      return await open(async run => {
+        // Two nodes that wait for each other would wait for ever.
+        done()
+        await this.#ask(nodeOf(run), key)
+        done = this.#begin(key)
+      })
+    } finally {
+      done()
+    }
+  }
+
+  #begin(key: string): () => void {
+    let end = () => {}
+    const over = new Promise<void>(resolve => {
+      end = resolve
+    })
+    this.#opening.set(key, over)
+    return () => {
+      if (this.#opening.get(key) === over) this.#opening.delete(key)
+      end()
+    }
   }
 
   #ask(node: string, key: string): Promise<void> {
     const { cluster, scheduler } = this.#needs
     const id = ++this.#asked
+    const since = scheduler.now()
     return new Promise(resolve => {
+      let cancel = () => {}
       const done = () => {
         cancel()
         this.#waiting.delete(id)
         resolve()
       }
-      const cancel = scheduler.after(LEAVE_MS, done)
+      const look = () => {
+        if (this.#isInVain(node, scheduler.now() - since)) done()
+        else cancel = scheduler.after(LOOK_MS, look)
+      }
       this.#waiting.set(id, done)
       this.#toNode(node, { leave: key, reply: { node: cluster.node, id } })
+      look()
     })
+  }
+
+  /** Whether nothing is to be waited for any more. */
+  #isInVain(node: string, waitedMs: number): boolean {
+    const { bus } = this.#needs.cluster
+    const peer = bus.peers().find(other => other.node === node)
+    if (!bus.healthy || !peer) return waitedMs >= UNHEARD_MS
+    return waitedMs >= LEAVE_MS || peer.silentMs > SILENT_MS
   }
 
   #toNode(node: string, told: ToNode): void {
@@ -77,45 +123,25 @@ export class Holders {
       this.#waiting.get(told.left)?.()
       return
     }
-    const { leave: key, below = Number.POSITIVE_INFINITY, reply } = told
-    this.#let(key, below)
+    const { leave: key, reply } = told
+    this.#let(key)
       .catch(error => this.#needs.failed('leave', error))
-      .finally(() => reply && this.#toNode(reply.node, { left: reply.id }))
+      .finally(() => this.#toNode(reply.node, { left: reply.id }))
   }
 
-  async #let(key: string, below: number): Promise<void> {
+  async #let(key: string): Promise<void> {
+    await this.#opening.get(key)
     const connection = this.#needs.table.ofSession(key)
-    if (!connection || connection.session.record.row.epoch >= below) return
+    if (!connection) return
     connection.end('session-taken-over')
     await this.#needs.closed(connection)
   }
 
-  /** This node has the session now; of two that think so, the newer owner stays. */
+  /** The member is here, for as long as the connection. */
   hold(connection: Connection): void {
-    const { cluster } = this.#needs
-    const { key, id, record } = connection.session
-    const { epoch } = record.row
-    const holds = [
-      cluster.leases.hold(sessionLease(key), '', epoch),
-      cluster.leases.hold(userLease(id.app, id.member), '', epoch),
-    ]
-    this.#held.set(connection, () => {
-      for (const release of holds) release()
-    })
-    this.#settle(connection).catch(error => this.#needs.failed('hold', error))
-  }
-
-  async #settle(connection: Connection): Promise<void> {
-    const { cluster } = this.#needs
-    const { key, record } = connection.session
-    const { epoch } = record.row
-    await cluster.leases.settled()
-    const [holders = []] = (await cluster.leases.get([sessionLease(key)])) ?? []
-    for (const { node, rank } of holders) {
-      if (node === cluster.node || rank === epoch) continue
-      if (rank > epoch) connection.end('session-taken-over')
-      else this.#toNode(node, { leave: key, below: epoch })
-    }
+    const { app, member } = connection.session.id
+    const { epoch } = connection.session.record.row
+    this.#held.set(connection, this.#needs.cluster.leases.hold(`u/${app}/${member}`, '', epoch))
   }
 
   release(connection: Connection): void {

@@ -129,7 +129,7 @@ export class SessionRecord {
     return new Promise(resolve => this.#fails.push(resolve))
   }
 
-  /** Tried until storage takes it or the session has a newer owner: otherwise the next connection repeats what this one had. */
+  /** Tried until storage takes it, or the session has a newer owner: otherwise the next connection repeats what this one had. */
   async #surely(write: () => Promise<void>): Promise<void> {
     const { scheduler, failed, stopping } = this.#needs
     for (let failures = 0, last = 0; ; failures++) {
@@ -137,7 +137,9 @@ export class SessionRecord {
         return await write()
       } catch (thrown) {
         if (stopping() && ++last === 1) failures = 0
-        if (this.#lost || last >= LAST_TRIES) throw thrown
+        // It is the newer owner's to write.
+        if (this.#lost) return
+        if (last >= LAST_TRIES) throw thrown
         failed('close', thrown)
         for (const tell of this.#fails.splice(0)) tell()
         const delay = RETRY_MS[Math.min(failures, RETRY_MS.length - 1)] as number

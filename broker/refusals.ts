@@ -6,9 +6,9 @@ import { connack, reasonFor } from './wire.ts'
 
 /** Time for the CONNACK to be read. */
 const LINGER_MS = 1_000
-/** Not authorized; in MQTT 5, unspecified error. */
-const CODE = 5
-const CODE5 = 0x80
+/** Server unavailable: what is final for a CONNECT has codes of its own; anything else came of a race, and may be tried again. */
+const CODE = 3
+const CODE5 = 0x88
 
 export function refuseConnect(client: AedesClient, fault: Fault, scheduler: Scheduler): void {
   const { conn, version } = client

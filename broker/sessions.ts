@@ -38,6 +38,13 @@ export interface Opened {
   resumed: boolean
 }
 
+export interface BeforeOpen {
+  /** Hears of a session that is over with this, before it is. */
+  ends?: (row: SessionRow) => Promise<void>
+  /** Has the run of another node write what the session leaves there. It is asked once of each owner. */
+  leaves?: ((run: string) => Promise<void>) | undefined
+}
+
 const PAGE = 500
 /** Where the clock stands behind the epoch before, the next one is so much later: room for all that was ranked in it. */
 const NEXT_EPOCH_MS = 1_000
@@ -54,22 +61,25 @@ export class SessionStore {
     this.#run = run
   }
 
-  /**
-   * Mints the next epoch by compare-and-put on the head: of two owners one gets it. `ends` hears of a session that is
-   * over with this, before it is.
-   */
+  /** Mints the next epoch by compare-and-put on the head: of two owners one gets it. */
   async open(
     id: SessionId,
     wish: { clean: boolean; expirySeconds: number; will?: StoredWill; grant: string },
-    ends: (row: SessionRow) => Promise<void> = async () => {},
+    { ends, leaves }: BeforeOpen = {},
   ): Promise<Opened> {
-    for (;;) {
+    for (let left: number | undefined; ; ) {
       const found = await this.#records.get(SESSIONS, partitionOf(id), id.clientId)
+      const other = found && this.#otherOf(found.row)
+      if (leaves && other !== undefined && found?.row.epoch !== left) {
+        left = found?.row.epoch
+        await leaves(other)
+        continue
+      }
       const alive = found && (found.row.expiresAt === undefined || found.row.expiresAt > this.#scheduler.now())
       const resumed = alive === true && !wish.clean && found.row.expirySeconds > 0
       // What it published stays: also a clean start may repeat it.
       if (found && !resumed) {
-        await ends(found.row)
+        await ends?.(found.row)
         await this.#purge(CURSORS, sessionKey(id))
       }
       const epoch = Math.max((found?.row.epoch ?? 0) + NEXT_EPOCH_MS, this.#scheduler.now())
@@ -94,6 +104,11 @@ export class SessionStore {
         if (!(thrown instanceof Fault) || thrown.code !== 'conflict') throw thrown
       }
     }
+  }
+
+  /** The run of another node that it is connected to. */
+  #otherOf({ expiresAt, run }: SessionRow): string | undefined {
+    return expiresAt === undefined && run !== this.#run ? run : undefined
   }
 
   /** Head and cursors in one write. @throws Fault `conflict`: the session has a newer owner. */
