@@ -294,3 +294,20 @@ test('an end that was read before a write failed is not the end when the write t
     ['1', '2', '3'],
   )
 })
+
+test('a database that could not be opened again is there for who only reads when it can be', async t => {
+  const { level, storage, clock } = await reopenedWithOne(t)
+  const control = saboteur(level)
+  control.mode = 'fails'
+  await assert.rejects(storage.log.append(OPS, says('2')), fault('log-unavailable'))
+  // The disk has no room for what is written at an opening.
+  const open = level.open.bind(level)
+  level.open = () => Promise.reject(new Error('no room'))
+  await assert.rejects(storage.log.append(OPS, says('3')), fault('log-unavailable'))
+  await assert.rejects(storage.log.read(OPS, { limit: 10 }), fault('log-unavailable'))
+  level.open = open
+  control.mode = 'works'
+  clock.time += 10_000
+  assert.equal((await storage.log.read(OPS, { limit: 10 })).length, 1)
+  assert.equal(await storage.records.get(NOTES, 'p', 'k'), undefined)
+})

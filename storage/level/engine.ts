@@ -30,6 +30,10 @@ export class Engine {
   #reopening: Promise<void> | undefined
   /** Counts how often it was opened anew: a read that began before may be repeated. */
   #epoch = 0
+  /** It was closed to be opened anew, and could not be. */
+  #isLost = false
+  /** Opens it anew where it can be; for a read that finds it closed, as nobody may have anything to write. */
+  revive: () => Promise<void> = () => Promise.resolve()
 
   constructor(level: Level) {
     this.#level = level
@@ -82,8 +86,10 @@ export class Engine {
   /** What a failed write left half done in the engine's log must not be written behind: so that log is replayed first. */
   async reopen(): Promise<void> {
     const reopen = async () => {
+      this.#isLost = true
       await this.#level.close()
       await this.#level.open()
+      this.#isLost = false
       this.#epoch++
     }
     this.#reopening = reopen()
@@ -117,6 +123,7 @@ export class Engine {
     const epoch = this.#epoch
     try {
       if (this.#reopening) await this.#reopening
+      else if (this.#isLost) await this.revive()
       return await read()
     } catch (cause) {
       if (!this.#reopening && epoch === this.#epoch) throw unavailable(cause)

@@ -37,6 +37,7 @@ export async function openOver(level: Level, needs: LevelNeeds): Promise<Storage
   const disk = new DiskGuard(needs)
   await disk.look()
   const committer = new Committer({ engine, chain, clock, soon, fsync, observer })
+  engine.revive = () => committer.ready()
   const shared = { engine, committer, disk, clock, random, observer }
   const log = new LevelLog({ ...shared, hot: new Hot() })
   log.resume()
