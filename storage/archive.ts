@@ -50,11 +50,11 @@ export interface RecordItem extends RowKey {
 }
 export type Item = ConversationItem | EntryItem | RemainsItem | RepeatItem | RecordItem
 
-/** A storage as it was at one moment, whether or not a server goes on writing to it. */
+/** A storage as it was at one moment, whether or not a server goes on writing to it; a cluster has none while servers write. */
 export interface Archive {
   /**
-   * A few at a time. Conversations come first, each with what is left of its entries in order and then its repeats, then records;
-   * in an order that is the same each time as long as the items are.
+   * A few at a time. A conversation comes with what is left of its entries in order and then its repeats; conversations
+   * together, and records together; in an order that is the same each time as long as the items are.
    * @throws Fault `log-unavailable`: something is damaged or missing
    */
   items(): AsyncIterable<Item[]>

@@ -1,7 +1,9 @@
 /**
  * Reads everything in a keyspace, a page after the other in the order of its tokens. What servers have left undecided or
  * half done is decided and done first, so a keyspace that no server writes to is always read the same. Where servers go on
- * writing, a conversation is as it was when it was come to, and so is each record: there is no moment that all are of.
+ * writing, each record and each conversation is as it was when it was come to: there is no moment that all are of. Records
+ * are read before conversations, so that no cursor or mark is ahead of its log; a conversation that came after the beginning
+ * is left out, as who is in it may have been passed.
  */
 import type { ConversationKey, Records } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
@@ -37,20 +39,42 @@ export class CassandraArchive implements Archive {
   }
 
   async *items(): AsyncGenerator<Item[]> {
-    yield* gathered(this.#logs())
+    const there = await this.#settleLogs()
     await this.#settleRecords()
     yield* this.#rows()
+    yield* gathered(this.#logs(there))
   }
 
   // ---- conversations ----
 
-  async *#logs(): AsyncGenerator<Item[]> {
+  async *#conversations(): AsyncGenerator<ConversationKey[]> {
+    // Every conversation has its first bucket, also when all of it was trimmed.
+    for await (const page of this.#log.ring.pages('SELECT DISTINCT conversation, bucket FROM log', [], PARTITIONS))
+      yield page.flatMap(row => (row.bucket === 0 ? [row.conversation as ConversationKey] : []))
+  }
+
+  /** Makes the record changes of every entry there is. What they are of. */
+  async #settleLogs(): Promise<ReadonlySet<ConversationKey>> {
+    const { ends, ring } = this.#log
+    const there = new Set<ConversationKey>()
+    for await (const page of this.#conversations())
+      await ring.each(page, async conversation => {
+        const end = await ends.find(conversation, true)
+        if (end.seq === 0) return
+        await this.#log.settle(conversation, end)
+        there.add(conversation)
+      })
+    return there
+  }
+
+  async *#logs(there: ReadonlySet<ConversationKey>): AsyncGenerator<Item[]> {
     const { ring } = this.#log
-    for await (const page of ring.pages('SELECT DISTINCT conversation, bucket FROM log', [], PARTITIONS)) {
-      // Every conversation has its first bucket, also when all of it was trimmed.
-      const conversations = page.flatMap(row => (row.bucket === 0 ? [row.conversation as ConversationKey] : []))
-      for (const some of chunks(conversations, BESIDE)) {
-        const logs = (await ring.each(some, one => this.#ends(one))).flatMap(found => found ?? [])
+    for await (const page of this.#conversations())
+      for (const some of chunks(
+        page.filter(conversation => there.has(conversation)),
+        BESIDE,
+      )) {
+        const logs = await ring.each(some, one => this.#ends(one))
         const short = await ring.each(logs, async log => (isShort(log) ? all(this.#ofLog(log)) : undefined))
         for (const [nth, log] of logs.entries()) {
           const items = short[nth]
@@ -58,14 +82,11 @@ export class CassandraArchive implements Archive {
           else yield* this.#ofLog(log)
         }
       }
-    }
   }
 
-  /** Nothing, where nothing was ever appended. */
-  async #ends(conversation: ConversationKey): Promise<Log | undefined> {
+  async #ends(conversation: ConversationKey): Promise<Log> {
     const { ends, ring } = this.#log
     const end = await ends.find(conversation, true)
-    if (end.seq === 0) return undefined
     await this.#log.settle(conversation, end)
     const [head] = await ring.read('SELECT forgotten FROM heads WHERE conversation = ?', [conversation])
     const { seq, n, sentAt, first } = end
