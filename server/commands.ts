@@ -44,13 +44,13 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     run: importing,
   },
   backup: {
-    says: 'Backs up the database of the embedded engine into a directory, also while the server runs: all of it the first time and with `--full`, then what is new since the last time',
+    says: "Backs up the database, or a cluster's keyspace, into a directory, also while servers run: all of it the first time and with `--full`, then what is new since the last time",
     words: ['DIRECTORY'],
     flags: ['full', 'json'],
     run: backingUp,
   },
   restore: {
-    says: 'Brings back the newest backup of a directory, or the one that is named, into an empty data directory, and goes on where it was interrupted',
+    says: 'Brings back the newest backup of a directory, or the one that is named, into an empty data directory, or keyspace, and goes on where it was interrupted',
     words: ['DIRECTORY'],
     flags: ['json'],
     values: { backup: 'NUMBER' },

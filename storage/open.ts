@@ -21,6 +21,7 @@ import { Witness } from './level/witness.ts'
 import { observed, type StorageRequest } from './observed.ts'
 
 export type { Archive, EntryItem, Item, RecordItem, RemainsItem, Restoration } from './archive.ts'
+export { alone, complete, listOf, nameAfter, numbersIn, UNDER_WAY } from './backups.ts'
 export type { HostFigures } from './cassandra/hosts.ts'
 export { type OpenedCluster, openCluster } from './cluster.ts'
 export type { Backup } from './level/backup.ts'

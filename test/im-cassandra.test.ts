@@ -1,51 +1,27 @@
 /** `im` on a cluster: everything moves from a directory into Cassandra and back, and operators are helped there. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { put, putRanked, type Table, table } from '../core/ports.ts'
 import { lineOf } from '../server/archive/lines.ts'
 import type { Totals } from '../server/archive/tally.ts'
 import { tellDisk } from '../server/commands/cluster-checks.ts'
 import { type Check, examine } from '../server/commands/doctor.ts'
 import type { Item } from '../storage/archive.ts'
-import type { CassandraNeeds } from '../storage/cassandra/open.ts'
 import { openRestoration, withArchive } from '../storage/cassandra/tools.ts'
 import { openStorage } from '../storage/open.ts'
 import { allOf } from './contracts/archive.ts'
 import { conversation, fault, OPS, range, recalls, says, seq, TestClock } from './contracts/ground.ts'
 import { begin } from './support/im.ts'
-import { cassandra, keyspaceOf, type Ours, openCassandra, ringOf } from './support/keyspace.ts'
+import { digests, inKeyspace, needs, on, place, settingsOf, typed } from './support/im-cluster.ts'
+import { cassandra, keyspaceOf, type Ours, ringOf } from './support/keyspace.ts'
 import { RedisServer } from './support/redis.ts'
 import { entryOf, type Person, rest, TestServer } from './support/server.ts'
 
 const { hosts, skip } = await cassandra()
-const NOWHERE = 'redis://127.0.0.1:1'
-
-async function place(t: TestContext): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), 'im-cluster-tools-'))
-  t.after(() => rm(directory, { recursive: true, force: true }))
-  return directory
-}
-
-const settingsOf = (ours: Ours, redis = NOWHERE) => ({
-  IM_STORAGE: 'cassandra',
-  IM_CASSANDRA_HOSTS: ours.hosts.join(','),
-  IM_CASSANDRA_KEYSPACE: ours.keyspace,
-  IM_CASSANDRA_REPLICATION: '1',
-  IM_CASSANDRA_BUCKET: `${ours.bucketSize}`,
-  IM_REDIS_URL: redis,
-})
-type Settings = ReturnType<typeof settingsOf>
-const on = (settings: Settings, ...options: string[]) => begin('/nowhere', options, '', settings).ended
-const typed = (settings: Settings, input: string, ...options: string[]) =>
-  begin('/nowhere', options, input, settings).ended
-
-/** What is the same of one set of items on every engine. */
-const digests = ({ kind: _, sha256: __, ...kinds }: Totals) => kinds
 
 // ---- items ----
 
@@ -88,8 +64,6 @@ async function lived(directory: string): Promise<void> {
 }
 
 const itemsIn = (ours: Ours): Promise<string[]> => withArchive(needs(ours), linesOf)
-const needs = (ours: Ours): CassandraNeeds => ({ ...ours, clock: new TestClock(), observer: {} })
-const inKeyspace = (ours: Ours) => openCassandra(needs(ours))
 
 async function inDirectory(directory: string): Promise<Item[]> {
   const { withArchive } = await import('../storage/open.ts')
@@ -270,15 +244,6 @@ test('accounts are helped in the keyspace, whether or not a server runs', { skip
     (await on(settings, 'app', 'list')).out.split('\n').map(line => line.split(' ')[0]),
     ['im', 'shop', ''],
   )
-})
-
-test('a backup says what backs up Cassandra', { skip }, async t => {
-  const ours = keyspaceOf(t, hosts)
-  for (const command of ['backup', 'restore']) {
-    const said = await on(settingsOf(ours), command, await place(t))
-    assert.deepEqual([said.code, said.out], [1, ''])
-    assert.match(said.errors, new RegExp(`nodetool snapshot ${ours.keyspace}.* enablebackup.*im export`))
-  }
 })
 
 test('a doctor of a cluster says what is there, what is wrong, and what to do, without secrets', {

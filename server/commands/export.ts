@@ -7,13 +7,13 @@ import { Progress } from './progress.ts'
 import { kept } from './settings.ts'
 
 export async function exporting({ words: [name = ''], flags }: Given): Promise<number> {
-  const { archived, shared } = kept()
+  const { archived, directory } = kept()
   const file = resolve(name)
   using progress = new Progress()
   const totals = await archived(archive =>
     writeExport(file, archive, lines => progress.tell(() => `${lines} lines are written`)),
   )
-  const moment = shared ? ' It is of one moment only if no server ran meanwhile.' : ''
+  const moment = directory === undefined ? ' It is of one moment only if no server ran meanwhile.' : ''
   const says = `${file} holds ${spoken(totals)}. SHA-256: ${totals.sha256}${moment === '' ? '' : `.${moment}`}`
   process.stdout.write(`${flags.has('json') ? JSON.stringify(totals) : says}\n`)
   return 0

@@ -17,8 +17,8 @@ import { CannotDo } from './trouble.ts'
 export interface Kept {
   /** As an operator names it. */
   name: string
-  /** It is of no single moment while servers write. */
-  shared: boolean
+  /** That of the embedded engine; absent in a cluster, which is of no single moment while servers write. */
+  directory?: string
   archived<T>(use: (archive: Archive) => Promise<T>): Promise<T>
   /** To be filled, where nothing is. */
   restoration(): Promise<Restoration>
@@ -35,7 +35,7 @@ export function kept(): Kept {
 
 const inDirectory = (directory: string): Kept => ({
   name: directory,
-  shared: false,
+  directory,
   archived: use => withArchive(directory, use),
   restoration: () => openRestoration(directory, INDEXED),
   giveUp: 'remove level.import in the data directory',
@@ -43,24 +43,7 @@ const inDirectory = (directory: string): Kept => ({
 
 const inKeyspace = (config: Config): Kept => ({
   name: `the keyspace ${config.cassandraKeyspace}`,
-  shared: true,
   archived: use => withClusterArchive(keyspace(config), use),
   restoration: () => openClusterRestoration(keyspace(config)),
   giveUp: `drop the keyspace ${config.cassandraKeyspace}`,
 })
-
-/** @throws CannotDo: nothing is on a disk · ConfigError */
-export function onDisk(): { directory: string } {
-  const config = readConfig()
-  if (config.storage === 'cassandra') throw new CannotDo(inCluster(config))
-  if (config.storage !== 'level') throw new CannotDo(`IM_STORAGE=${config.storage} keeps nothing on this disk.`)
-  return { directory: resolve(config.dataDirectory) }
-}
-
-/** Copying files is for Cassandra's own tools, which know them. */
-const inCluster = ({ cassandraKeyspace: name }: Config) =>
-  [
-    `The data is in Cassandra, whose own tools back it up: \`nodetool snapshot ${name}\` on every node for a full backup,`,
-    '`nodetool enablebackup` for incremental ones, and `nodetool refresh` to bring files back: deploy/README.md says how.',
-    'A copy that no engine owns is made by `im export` while no server runs, and brought back by `im import`.',
-  ].join(' ')

@@ -13,7 +13,7 @@ interface Claimed {
 const LOOK = 'SELECT unfinished FROM settings WHERE id = 1'
 
 const unfinished = (keyspace: string) =>
-  `What \`im import\` began in the keyspace ${keyspace} is not finished: run it again, or drop the keyspace.`
+  `What \`im import\` or \`im restore\` began in the keyspace ${keyspace} is not finished: run it again, or drop the keyspace.`
 
 /** @throws CannotOpen: an import is filling it · Fault `log-unavailable` */
 export async function mustBeFinished(ring: Ring, keyspace: string): Promise<void> {

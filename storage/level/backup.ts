@@ -10,11 +10,11 @@
  */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { EpochMs } from '../../protocol/ids.ts'
+import { alone, complete, listOf, nameAfter, numbersIn, UNDER_WAY } from '../backups.ts'
 import { CannotOpen } from './meta.ts'
-import { lives } from './picture.ts'
 
 /** One file of the database. */
 export interface Kept {
@@ -34,36 +34,22 @@ export interface Backup {
 /** How much of it is done. */
 export type Told = (done: { bytes: number; of: number }) => void
 
-const LIST = 'backup.json'
 const FILES = 'files'
-const UNDER_WAY = 'unfinished'
 /** Lies beside the database. */
 export const WITNESS = 'last-commit'
 const CHUNK_BYTES = 1024 * 1024
 
 /** Complete ones, oldest first. @throws CannotOpen: one of the lists cannot be read */
 export async function backupsIn(place: string): Promise<Backup[]> {
-  const names = await readdir(place).catch(none)
   const found: Backup[] = []
-  for (const name of names.filter(name => /^\d{4,}$/.test(name)).sort((a, b) => Number(a) - Number(b)))
-    found.push(await listOf(place, name))
-  return found
-}
-
-const none = (thrown: NodeJS.ErrnoException): string[] => {
-  if (thrown.code === 'ENOENT') return []
-  throw thrown
-}
-
-async function listOf(place: string, name: string): Promise<Backup> {
-  const file = join(place, name, LIST)
-  try {
-    const list = JSON.parse(await readFile(file, 'utf8')) as Backup
-    if (list.format === 1 && list.name === name && list.files.every(isKept)) return list
-  } catch (cause) {
-    throw new CannotOpen(`The backup's list ${file} cannot be read.`, { cause })
+  for (const name of await numbersIn(place)) {
+    const isOurs = (list: object): list is Backup => {
+      const { format, name: own, files } = list as Backup
+      return format === 1 && own === name && Array.isArray(files) && files.every(isKept)
+    }
+    found.push(await listOf(place, name, isOurs))
   }
-  throw new CannotOpen(`The backup's list ${file} is not one that this version reads.`)
+  return found
 }
 
 /** Names become paths. */
@@ -85,35 +71,13 @@ export async function backUp(picture: string, place: string, { full, at, told }:
   try {
     const earlier = await backupsIn(place)
     const base = full ? undefined : earlier.at(-1)
-    const name = String(Number(earlier.at(-1)?.name ?? 0) + 1).padStart(4, '0')
+    const name = nameAfter(earlier.at(-1)?.name)
     const files = await filled(picture, { place, to: join(to, FILES), name, known: base?.files ?? [] }, told)
     const list: Backup = { format: 1, name, full: !files.some(file => file.in !== name), madeAt: at, files }
-    await written(join(to, LIST), `${JSON.stringify(list, undefined, 1)}\n`)
-    for (const directory of [join(to, FILES), to]) await sync(directory)
-    await rename(to, join(place, name))
-    await sync(place)
+    await complete(place, list, [join(to, FILES)])
     return list
   } finally {
     await release()
-  }
-}
-
-/** One process at a time. @throws CannotOpen: another is at it */
-async function alone(place: string): Promise<() => Promise<void>> {
-  const file = join(place, 'lock')
-  for (;;) {
-    try {
-      await writeFile(file, `${process.pid}\n`, { flag: 'wx', mode: 0o600 })
-      return () => rm(file, { force: true })
-    } catch (thrown) {
-      if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw thrown
-    }
-    const pid = Number(await readFile(file, 'utf8').catch(() => ''))
-    if (pid > 0 && lives(pid))
-      throw new CannotOpen(
-        `Another backup is being made in ${place}, by process ${pid}. If that is none: remove ${file}.`,
-      )
-    await rm(file, { force: true })
   }
 }
 
@@ -208,14 +172,4 @@ async function hashOf(path: string): Promise<string> {
   const hash = createHash('sha256')
   for await (const chunk of createReadStream(path, { highWaterMark: CHUNK_BYTES })) hash.update(chunk as Buffer)
   return hash.digest('hex')
-}
-
-async function written(path: string, text: string): Promise<void> {
-  await using file = await open(path, 'w', 0o600)
-  await file.writeFile(text)
-  await file.sync()
-}
-async function sync(path: string): Promise<void> {
-  await using folder = await open(path)
-  await folder.sync()
 }
