@@ -35,7 +35,7 @@ export class Elsewhere {
     const { store, log } = this.#needs
     const [outrun] = await store.outrun([session.record.row])
     if (outrun) throw new Fault('log-unavailable', {}, { cause: new Error('The session goes on elsewhere.') })
-    if (!publish.dup && publish.qos === 1) return
+    if (!origins.mayRepeat(publish)) return
     // What belongs to the last entries is written when this resolves, also where the node that appended them has died.
     await log.tails([conversation])
     if (await origins.isStored(publish)) throw new Fault('log-unavailable', {}, { cause: new Repeated() })

@@ -87,6 +87,11 @@ export class Origins {
     }
   }
 
+  /** Whether an earlier connection may have published it. What a clean start sends without DUP is new. */
+  mayRepeat({ dup, qos }: Pick<Published, 'dup' | 'qos'>): boolean {
+    return dup || (qos === 2 && this.#resumed)
+  }
+
   /** Whether an earlier connection of the session, on whichever node, has it stored by now. */
   async isStored({ packetId, qos, topic, payload }: Published): Promise<boolean> {
     const hash = hashOf(topic, payload)

@@ -47,15 +47,15 @@ export const SESSIONS: readonly Mutant[] = [
   {
     name: 'a connection that ended before it resumed leaves nothing in flight',
     file: 'broker/session.ts',
-    find: '    if (!this.#resumed) return this.row.inFlight\n',
+    find: '    if (!this.#resumed) return this.record.row.inFlight\n',
     put: '',
     verdict: 'doubled',
   },
   {
     name: 'what was in flight is not taken up',
     file: 'broker/session.ts',
-    find: 'const flights = this.#record.row.inFlight.filter(([, conversation]) => this.#cursors.has(conversation))',
-    put: 'const flights = this.#record.row.inFlight.slice(0, 0)',
+    find: 'const flights = this.record.row.inFlight.filter(([, conversation]) => this.#cursors.has(conversation))',
+    put: 'const flights = this.record.row.inFlight.slice(0, 0)',
     verdict: 'doubled',
   },
   {
@@ -110,8 +110,8 @@ export const SESSIONS: readonly Mutant[] = [
   {
     name: 'the origin of a publish is not written with its entry',
     file: 'broker/ingress.ts',
-    find: 'const turn: Turn = { enqueued, changes: () => changes }',
-    put: 'const turn: Turn = { enqueued }',
+    find: '      changes: () => changes,\n',
+    put: '',
     verdict: 'doubled',
   },
   {
