@@ -88,6 +88,16 @@ export class Telemetry implements Observer, BrokerObserver, StorageObserver, Htt
   }
   ringJoined(hosts: () => HostFigures[]): void {
     ringMetrics(this.#meters, hosts)
+    this.#meters.countedBy(
+      'im_cassandra_batches_total',
+      'Batches of appends to one conversation; refused: another server was first, and it is made anew.',
+      'outcome',
+      () => this.#races,
+    )
+  }
+  readonly #races = { applied: 0, refused: 0, unknown: 0 }
+  raced(outcome: 'applied' | 'refused' | 'unknown'): void {
+    this.#races[outcome]++
   }
   committed({ transactions, rows, bytes, tookMs }: Parameters<StorageObserver['committed']>[0]): void {
     this.#commits.observe(tookMs / 1000)

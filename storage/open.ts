@@ -55,6 +55,8 @@ export interface StorageObserver {
   asked(request: StorageRequest): void
   /** Cassandra is connected to: what there is to tell of its nodes, by datacenter, as long as the storage is open. */
   ringJoined(hosts: () => HostFigures[]): void
+  /** A batch of appends to one conversation was stored, or another server was first, or it is not known yet. */
+  raced(outcome: 'applied' | 'refused' | 'unknown'): void
 }
 
 interface Common {

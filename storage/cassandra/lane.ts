@@ -127,8 +127,9 @@ export class Lane {
   }
 
   async #apply({ placed, bucket }: Batch, statements: readonly Statement[]): Promise<boolean> {
-    const { ring } = this.#shared
+    const { ring, observer } = this.#shared
     const { outcome, cause } = await ring.compareAndSet(statements)
+    observer.raced?.(outcome)
     if (outcome !== 'unknown') return outcome === 'applied'
     const { entry } = placed[0] as (typeof placed)[0]
     try {
