@@ -1,6 +1,6 @@
 /** The machine under the run: cores, processor time and memory of a process. Exact on Linux; elsewhere what `ps` knows. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { availableParallelism } from 'node:os'
 
@@ -41,6 +41,37 @@ export function machineMs(): number | null {
   const [, user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = line.split(/ +/).map(Number)
   const MS_PER_TICK = 10
   return (user + nice + system + irq + softirq + steal) * MS_PER_TICK
+}
+
+/** What a process has read and written so far: of one that has few files, what went over its sockets. 0 where it is not known. */
+export function trafficBytes(pid: number): number {
+  const file = `/proc/${pid}/io`
+  if (!existsSync(file)) return 0
+  const [, read, written] = /^rchar: (\d+)\nwchar: (\d+)/.exec(readFileSync(file, 'utf8')) ?? []
+  return Number(read) + Number(written)
+}
+
+const GROUPS = ['/sys/fs/cgroup/cpu', '/sys/fs/cgroup']
+const PERIOD_US = 10_000
+
+/**
+ * Lets each process use so much of a core and no more, until the returned function is called after their end.
+ * @throws Error where this is not Linux, or not root
+ */
+export function confine(processes: readonly { pid: number }[], cores: number): () => void {
+  const root = GROUPS.find(existsSync) ?? ''
+  const quota = Math.round(cores * PERIOD_US)
+  const groups = processes.map(({ pid }) => {
+    const group = `${root}/bench-${pid}`
+    mkdirSync(group)
+    if (existsSync(`${group}/cpu.cfs_quota_us`)) {
+      writeFileSync(`${group}/cpu.cfs_period_us`, `${PERIOD_US}`)
+      writeFileSync(`${group}/cpu.cfs_quota_us`, `${quota}`)
+    } else writeFileSync(`${group}/cpu.max`, `${quota} ${PERIOD_US}`)
+    writeFileSync(`${group}/cgroup.procs`, `${pid}`)
+    return group
+  })
+  return () => groups.forEach(group => void rmdirSync(group))
 }
 
 /** Resident memory of a process, in KiB. */

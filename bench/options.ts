@@ -4,7 +4,11 @@ import type { Options } from './targets/target.ts'
 
 export const USAGE = `npm run bench -- [options]
   --only chat,group     these workloads; all unless given
+  --nodes 2             so many servers on one Cassandra and one Redis; a server alone unless given
+  --cores 0.1           with --nodes: so much of a core for each server (Linux, as root)
   --seconds 8           measured time of a workload
+  --warm-up 8           seconds before that; a quarter of them, at most 2, unless given
+  --rate 1000           messages a second of "paced"
   --protocol 4          4 for MQTT 3.1.1, 5 for MQTT 5
   --text 200            bytes of a text
   --no-ids              drafts without clientMessageId
@@ -16,6 +20,10 @@ export const USAGE = `npm run bench -- [options]
 export interface CommandLine extends Options {
   only: string[] | undefined
   reference: boolean
+  /** Servers of a cluster; 0 for a server alone. */
+  nodes: number
+  /** Of each of them; nothing where they may use all. */
+  cores: number | undefined
 }
 
 export function readOptions(args: string[]): CommandLine {
@@ -23,6 +31,10 @@ export function readOptions(args: string[]): CommandLine {
     args,
     options: {
       only: { type: 'string' },
+      nodes: { type: 'string', default: '0' },
+      cores: { type: 'string' },
+      rate: { type: 'string', default: '1000' },
+      'warm-up': { type: 'string' },
       seconds: { type: 'string', default: '8' },
       protocol: { type: 'string', default: '4' },
       text: { type: 'string', default: '200' },
@@ -33,15 +45,21 @@ export function readOptions(args: string[]): CommandLine {
       profile: { type: 'boolean', default: false },
     },
   })
+  const seconds = whole('seconds', values.seconds, 1, 600)
+  const warmUp = values['warm-up']
   return {
     only: values.only?.split(','),
-    seconds: whole('seconds', values.seconds, 1, 600),
+    nodes: whole('nodes', values.nodes, 0, 9),
+    cores: values.cores === undefined ? undefined : Number(values.cores),
+    seconds,
+    warmUpMs: warmUp === undefined ? Math.min(2_000, seconds * 250) : whole('warm-up', warmUp, 0, 600) * 1_000,
+    rate: whole('rate', values.rate, 1, 100_000),
     version: whole('protocol', values.protocol, 4, 5) as 4 | 5,
     textBytes: whole('text', values.text, 16, 65_536),
     stored: whole('stored', values.stored, 1_000, 100_000_000),
     idle: whole('idle', values.idle, 1, 25_000),
     ids: !values['no-ids'],
-    reference: !values['no-reference'],
+    reference: !values['no-reference'] && values.nodes === '0',
     profile: values.profile,
   }
 }

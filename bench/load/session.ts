@@ -11,7 +11,7 @@ export function comeOnline(target: Target, person: number, version: Version): Pr
       reject(new Error(`${target.name}: person ${person} ${why}`))
       wire.destroy()
     }
-    const wire = new Wire({ port: target.mqttPort }, version, {
+    const wire = new Wire({ port: target.mqttPort(person) }, version, {
       closed: () => refuse('was disconnected before being subscribed'),
       packet: (type, flags, body) => {
         const packet = decode(version, type, flags, body)

@@ -1,4 +1,4 @@
-/** A server as a child process, bound to its core. */
+/** A server as a child process, bound to its core unless it shares all with others. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { onServerCore } from '../machine.ts'
 
@@ -13,9 +13,14 @@ export interface Child {
 /** Resolves when the server can be used; `line` gives the next line of its standard output. */
 type Ready = (line: () => Promise<string>) => Promise<void>
 
-export async function start(command: string[], env: Record<string, string>, ready: Ready): Promise<Child> {
+export async function start(
+  command: string[],
+  env: Record<string, string>,
+  ready: Ready,
+  pinned = true,
+): Promise<Child> {
   const startedAt = performance.now()
-  const [file, ...args] = onServerCore(command) as [string, ...string[]]
+  const [file, ...args] = (pinned ? onServerCore(command) : command) as [string, ...string[]]
   // taskset replaces itself by the command, so the child's pid is the server's.
   const child = spawn(file, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
   const ended = new Promise<number | null>(done => child.once('exit', done))

@@ -32,8 +32,8 @@ export async function startMosquitto(scene: Scene): Promise<Target> {
   const groups = scene.groups ?? []
   return {
     name: 'mosquitto',
-    pid: child.pid,
-    mqttPort: port,
+    pids: [child.pid],
+    mqttPort: () => port,
     startedMs: child.startedMs,
     login: person => ({ clientId: `bench-${person}` }),
     filters: person => [

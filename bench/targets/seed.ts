@@ -7,7 +7,7 @@ import type { User } from '../../core/caller.ts'
 import { createCore } from '../../core/features.ts'
 import { keyOf, type Passwords, type Storage, type Throttle, type Tokens } from '../../core/ports.ts'
 import { AppId, between, UserId } from '../../protocol/ids.ts'
-import { openStorage } from '../../storage/open.ts'
+import { openStorage, type StorageOptions } from '../../storage/open.ts'
 import { textOf } from '../load/numbered.ts'
 import { each } from '../machine.ts'
 import { type Options, range, type Scene } from './target.ts'
@@ -27,20 +27,23 @@ const callerOf = (person: number): User => {
   return { kind: 'user', app: APP, user, member: user, grant: 'bench', address: '127.0.0.1' }
 }
 
-/** Fills an empty data directory; the personal key of every person. */
+/** An empty data directory. */
+export const directoryStorage = (directory: string): StorageOptions => ({
+  engine: 'level',
+  directory,
+  // What is lost when the machine fails now is made anew.
+  fsync: false,
+  lowWaterBytes: 0,
+  clock: Date,
+})
+
+/** Fills an empty storage; the personal key of every person. */
 export async function seed(
-  directory: string,
+  into: StorageOptions,
   scene: Scene,
   options: Pick<Options, 'ids' | 'textBytes'>,
 ): Promise<string[]> {
-  await using storage = await openStorage({
-    engine: 'level',
-    directory,
-    // What is lost when the machine fails now is made anew.
-    fsync: false,
-    lowWaterBytes: 0,
-    clock: Date,
-  })
+  await using storage = await openStorage(into)
   await using core = await coreOver(storage)
   await core.accounts.ensureOwner(APP, NO_PASSWORD)
   const keys: string[] = []

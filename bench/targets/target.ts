@@ -24,9 +24,11 @@ export interface Login {
 }
 
 export interface Target {
-  readonly name: 'im-server' | 'mosquitto'
-  readonly pid: number
-  readonly mqttPort: number
+  readonly name: 'im-server' | 'mosquitto' | 'cluster'
+  /** Of each server. */
+  readonly pids: readonly number[]
+  /** Where a person connects to. */
+  mqttPort(person: number): number
   readonly httpPort?: number
   readonly startedMs: number
   login(person: number): Login
@@ -36,12 +38,22 @@ export interface Target {
   topic(lane: Lane): string
   /** Prometheus text, where the server has it. */
   metrics?(): Promise<string>
+  /** What the servers stand on: counts that only grow, by name with their unit. */
+  counts?(): Promise<Counts>
+  /** Memory that Redis uses for what is in it. */
+  redisBytes?(): Promise<number>
   stop(): Promise<void>
 }
+
+export type Counts = Record<string, number>
 
 export interface Options {
   /** Measured time of a workload. */
   seconds: number
+  /** Time before that, in which caches fill and code is compiled. */
+  warmUpMs: number
+  /** Messages a second of "paced". */
+  rate: number
   /** Let the server's processor be profiled. */
   profile: boolean
   /** Drafts carry a clientMessageId. */
@@ -56,6 +68,10 @@ export interface Options {
 
 export const pairOf = (person: number): number => person >> 1
 export const partnerOf = (person: number): number => person ^ 1
+
+/** Pairs are spread over servers so that both are with the same one as often as chance would have it. */
+export const serverOf = (person: number, servers: number): number =>
+  (person % 2 === 0 ? pairOf(person) : Math.floor(pairOf(person) / servers)) % servers
 
 /** The sender of every pair writes to the other. */
 export const pairLanes = (pairs: number): Lane[] =>

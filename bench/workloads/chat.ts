@@ -2,7 +2,7 @@
 import { Flow } from '../load/flow.ts'
 import { allOnline } from '../load/session.ts'
 import { pairLanes, range } from '../targets/target.ts'
-import { measure, rounded, type Workload } from './workload.ts'
+import { below, measure, rounded, type Workload } from './workload.ts'
 
 const PAIRS = 100
 const WINDOW = 8
@@ -25,6 +25,7 @@ export const chat: Workload = {
       server_cpu_us_per_message: server_cpu_us,
       generator_cpu_us_per_message: generator_cpu_us,
       ...it.cores,
+      ...below(it, it.completed, 'message'),
       rss_mib: it.rss,
       users_count: 2 * PAIRS,
       in_flight_per_sender_count: WINDOW,

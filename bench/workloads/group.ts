@@ -2,7 +2,7 @@
 import { Flow } from '../load/flow.ts'
 import { allOnline } from '../load/session.ts'
 import { range } from '../targets/target.ts'
-import { measure, rounded, type Workload } from './workload.ts'
+import { below, measure, rounded, type Workload } from './workload.ts'
 
 const MEMBERS = 200
 const WINDOW = 8
@@ -26,6 +26,7 @@ export const group: Workload = {
       server_cpu_us_per_delivery: server_cpu_us,
       generator_cpu_us_per_delivery: generator_cpu_us,
       ...it.cores,
+      ...below(it, it.completed, 'message'),
       rss_mib: it.rss,
       members_count: MEMBERS,
       in_flight_count: WINDOW,

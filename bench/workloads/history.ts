@@ -1,10 +1,10 @@
 /** Eight readers page through a conversation of 10,000 messages over HTTP, 50 at a time, at random places. */
 import { Histogram } from '../load/histogram.ts'
 import { PageReader } from '../load/pages.ts'
-import { rssKib, sleep } from '../machine.ts'
+import { sleep } from '../machine.ts'
 import type { Target } from '../targets/target.ts'
 import { range } from '../targets/target.ts'
-import { coresOf, rounded, spending, type Workload } from './workload.ts'
+import { below, coresOf, rounded, rssOf, spending, type Workload } from './workload.ts'
 
 const READERS = 8
 const PAGE = 50
@@ -21,7 +21,7 @@ export const history: Workload = {
   says: 'pages of 50 from a conversation of 10,000, 8 readers on kept-alive connections, at random places',
   reference: false,
   scene: () => ({ people: 2, stored: { pairs: 1, messages: MESSAGES } }),
-  async run(target, { seconds }) {
+  async run(target, { seconds, warmUpMs }) {
     const count: Count = { pages: 0, bytes: 0, wrong: 0, times: new Histogram() }
     const readers = range(READERS).map(() => new PageReader(target.httpPort as number))
     let running = true
@@ -30,7 +30,7 @@ export const history: Workload = {
     })
     // A reader that fails ends the run at once, not when the readers are awaited.
     const failed = Promise.all(reading)
-    await Promise.race([failed, sleep(Math.min(2_000, seconds * 250))])
+    await Promise.race([failed, sleep(warmUpMs)])
     Object.assign(count, { pages: 0, bytes: 0, times: new Histogram() })
     const spent = await spending(target, () => Promise.race([failed, sleep(seconds * 1_000)]))
     const { pages, bytes, times } = count
@@ -45,7 +45,8 @@ export const history: Workload = {
       server_cpu_us_per_page: rounded((spent.serverMs * 1_000) / pages),
       generator_cpu_us_per_page: rounded((spent.generatorMs * 1_000) / pages),
       ...coresOf(spent),
-      rss_mib: rounded(rssKib(target.pid) / 1_024),
+      ...below(spent, pages, 'page'),
+      rss_mib: rounded(rssOf(target) / 1_024),
       readers_count: READERS,
       measured_s: rounded(spent.seconds),
     }

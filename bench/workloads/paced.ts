@@ -2,10 +2,9 @@
 import { Flow } from '../load/flow.ts'
 import { allOnline } from '../load/session.ts'
 import { pairLanes, range } from '../targets/target.ts'
-import { measure, rounded, type Workload } from './workload.ts'
+import { below, measure, rounded, type Workload } from './workload.ts'
 
 const PAIRS = 100
-const PER_SECOND = 1_000
 
 export const paced: Workload = {
   says: '100 pairs, 1,000 messages a second in all: times of acknowledgement and delivery',
@@ -15,13 +14,14 @@ export const paced: Workload = {
   async run(target, options) {
     const wires = await allOnline(target, range(2 * PAIRS), options.version)
     const flow = new Flow(target, wires, pairLanes(PAIRS), 0, options)
-    flow.pace(PER_SECOND)
+    flow.pace(options.rate)
     const it = await measure(target, flow, options)
     const line = {
       messages_per_s: rounded(it.completed / it.seconds),
       ...it.times,
       server_cpu_us_per_message: it.per(it.completed).server_cpu_us,
       ...it.cores,
+      ...below(it, it.completed, 'message'),
       rss_mib: it.rss,
       users_count: 2 * PAIRS,
       measured_s: rounded(it.seconds),

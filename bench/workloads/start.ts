@@ -1,6 +1,5 @@
 /** From starting the process to its ready line, with a million messages stored. */
-import { rssKib } from '../machine.ts'
-import { rounded, type Workload } from './workload.ts'
+import { rounded, rssOf, type Workload } from './workload.ts'
 
 const PAIRS = 1_000
 
@@ -11,7 +10,7 @@ export const start: Workload = {
   async run(target, { stored }) {
     const line = {
       start_to_ready_ms: rounded(target.startedMs),
-      rss_mib: rounded(rssKib(target.pid) / 1_024),
+      rss_mib: rounded(rssOf(target) / 1_024),
       stored_messages_count: stored,
       conversations_count: PAIRS,
     }

@@ -2,7 +2,7 @@
 import type { Flow, Verdict } from '../load/flow.ts'
 import type { Histogram } from '../load/histogram.ts'
 import { cpuMs, machineMs, rssKib, sleep } from '../machine.ts'
-import type { Options, Scene, Target } from '../targets/target.ts'
+import type { Counts, Options, Scene, Target } from '../targets/target.ts'
 
 /** Figures by name, each with its unit. */
 export type Line = Record<string, unknown>
@@ -36,32 +36,48 @@ export interface Spent {
   generatorMs: number
   /** What others on the machine used meanwhile: well above 0, the figures are not to be trusted. */
   othersCores: number | null
+  /** What the counts of the target grew by. */
+  under?: Counts
   stretch: Stretch
 }
 
 /** Lets time pass, or something happen, and says what it took. */
 export async function spending(target: Target, happen: () => Promise<unknown>): Promise<Spent> {
+  const counts = await target.counts?.()
   const from = process.hrtime.bigint()
-  const before = { all: machineMs(), server: cpuMs(target.pid), generator: cpuMs(process.pid) }
+  const before = { all: machineMs(), server: cpuOf(target), generator: cpuMs(process.pid) }
   await happen()
   const to = process.hrtime.bigint()
   const seconds = Number(to - from) / 1e9
-  const serverMs = cpuMs(target.pid) - before.server
+  const serverMs = cpuOf(target) - before.server
   const generatorMs = cpuMs(process.pid) - before.generator
   const all = machineMs()
-  const othersMs = all === null || before.all === null ? null : all - before.all - serverMs - generatorMs
+  const under = counts && grown(counts, (await target.counts?.()) ?? {})
+  const underMs = ((under?.cassandra_cpu_us ?? 0) + (under?.redis_cpu_us ?? 0)) / 1_000
+  const othersMs = all === null || before.all === null ? null : all - before.all - serverMs - generatorMs - underMs
   const othersCores = othersMs === null ? null : Math.max(0, rounded(othersMs / 1_000 / seconds))
-  return { seconds, serverMs, generatorMs, othersCores, stretch: { from, to } }
+  return { seconds, serverMs, generatorMs, othersCores, ...(under && { under }), stretch: { from, to } }
 }
 
+const cpuOf = ({ pids }: Target) => pids.reduce((sum, pid) => sum + cpuMs(pid), 0)
+/** Resident memory of all servers, in KiB. */
+export const rssOf = ({ pids }: Target): number => pids.reduce((sum, pid) => sum + rssKib(pid), 0)
+
+export const grown = (before: Counts, after: Counts): Counts =>
+  Object.fromEntries(Object.entries(after).map(([name, count]) => [name, count - (before[name] ?? 0)]))
+
+/** What lies below the servers did for each of so many things. */
+export const below = ({ under = {} }: Pick<Spent, 'under'>, total: number, thing: string): Line =>
+  Object.fromEntries(Object.entries(under).map(([name, count]) => [`${name}_per_${thing}`, rounded(count / total)]))
+
 /** Runs a flow that was begun: warms up, measures, stops. */
-export async function measure(target: Target, flow: Flow, { seconds }: Options) {
-  await sleep(Math.min(2_000, seconds * 250))
+export async function measure(target: Target, flow: Flow, { seconds, warmUpMs }: Options) {
+  await sleep(warmUpMs)
   flow.measureFromNow()
   const spent = await spending(target, () => sleep(seconds * 1_000))
   const { completed, received } = flow
   const times = { ...quantiles('ack', flow.acknowledgement), ...quantiles('delivery', flow.delivery) }
-  const rss = rounded(rssKib(target.pid) / 1_024)
+  const rss = rounded(rssOf(target) / 1_024)
   await flow.stop()
   const per = (total: number) => ({
     server_cpu_us: rounded((spent.serverMs * 1_000) / total),

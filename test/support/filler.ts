@@ -3,7 +3,7 @@
  * and large, none in order of its key. Prints a line of JSON when it has as many as asked for, and goes on until killed.
  */
 import { writeSync } from 'node:fs'
-import { personName, seed } from '../../bench/targets/seed.ts'
+import { directoryStorage, personName, seed } from '../../bench/targets/seed.ts'
 import type { ConversationKey } from '../../core/ports.ts'
 import { between, type Sender, UserId } from '../../protocol/ids.ts'
 import { openStorage } from '../../storage/open.ts'
@@ -17,7 +17,7 @@ const WIDTH = 1_000
 const GROUP_EVERY = 10
 
 const scene = { people: 2 * PAIRS, groups: [[0, 1, 2, 3]], stored: { pairs: PAIRS, messages: PAIRS } }
-const [key] = await seed(directory, scene, { ids: true, textBytes: 100 })
+const [key] = await seed(directoryStorage(directory), scene, { ids: true, textBytes: 100 })
 const { log } = await openStorage({ engine: 'level', directory, fsync: false, lowWaterBytes: 0, clock: Date })
 const chance = new Chance(1)
 const nameOf = (person: number) => UserId.parse(personName(person))
