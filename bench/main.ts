@@ -68,7 +68,11 @@ async function main(): Promise<void> {
     machine: cpus()[0]?.model,
     cores_count: cpus().length,
     node: process.version,
-    ...(nodes > 0 && { servers_count: nodes, cores_per_server: options.cores ?? 'all' }),
+    ...(nodes > 0 && {
+      servers_count: nodes,
+      cassandra_nodes_count: options.cassandra,
+      cores_per_server: options.cores ?? 'all',
+    }),
     pinned:
       nodes > 0
         ? 'no: servers, Cassandra, Redis and generator share all cores'
@@ -86,7 +90,7 @@ async function main(): Promise<void> {
     client_message_ids: options.ids,
   })
   const ratios: Line = {}
-  const ground = nodes > 0 ? await Ground.start() : undefined
+  const ground = nodes > 0 ? await Ground.start(options.cassandra) : undefined
   let correct = true
   try {
     for (const name of names) correct = (await both(name, options, ratios, ground)) && correct

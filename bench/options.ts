@@ -5,6 +5,7 @@ import type { Options } from './targets/target.ts'
 export const USAGE = `npm run bench -- [options]
   --only chat,group     these workloads; all unless given
   --nodes 2             so many servers on one Cassandra and one Redis; a server alone unless given
+  --cassandra 1         nodes of Cassandra, 1 to 3, and so many copies of everything
   --cores 0.1           with --nodes: so much of a core for each server (Linux, as root)
   --seconds 8           measured time of a workload
   --warm-up 8           seconds before that; a quarter of them, at most 2, unless given
@@ -15,6 +16,7 @@ export const USAGE = `npm run bench -- [options]
   --no-reference        without mosquitto
   --stored 1000000      messages stored before "start"
   --idle 5000           connections of "idle"
+  --conversations 0     groups that each of those is in, alone
   --profile             profile the server, and print the functions that took the most time`
 
 export interface CommandLine extends Options {
@@ -22,6 +24,8 @@ export interface CommandLine extends Options {
   reference: boolean
   /** Servers of a cluster; 0 for a server alone. */
   nodes: number
+  /** Nodes under them. */
+  cassandra: 1 | 2 | 3
   /** Of each of them; nothing where they may use all. */
   cores: number | undefined
 }
@@ -32,6 +36,7 @@ export function readOptions(args: string[]): CommandLine {
     options: {
       only: { type: 'string' },
       nodes: { type: 'string', default: '0' },
+      cassandra: { type: 'string', default: '1' },
       cores: { type: 'string' },
       rate: { type: 'string', default: '1000' },
       'warm-up': { type: 'string' },
@@ -40,6 +45,7 @@ export function readOptions(args: string[]): CommandLine {
       text: { type: 'string', default: '200' },
       stored: { type: 'string', default: '1000000' },
       idle: { type: 'string', default: '5000' },
+      conversations: { type: 'string', default: '0' },
       'no-ids': { type: 'boolean', default: false },
       'no-reference': { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
@@ -50,6 +56,7 @@ export function readOptions(args: string[]): CommandLine {
   return {
     only: values.only?.split(','),
     nodes: whole('nodes', values.nodes, 0, 9),
+    cassandra: whole('cassandra', values.cassandra, 1, 3) as 1 | 2 | 3,
     cores: values.cores === undefined ? undefined : Number(values.cores),
     seconds,
     warmUpMs: warmUp === undefined ? Math.min(2_000, seconds * 250) : whole('warm-up', warmUp, 0, 600) * 1_000,
@@ -58,6 +65,7 @@ export function readOptions(args: string[]): CommandLine {
     textBytes: whole('text', values.text, 16, 65_536),
     stored: whole('stored', values.stored, 1_000, 100_000_000),
     idle: whole('idle', values.idle, 1, 25_000),
+    conversations: whole('conversations', values.conversations, 0, 500),
     ids: !values['no-ids'],
     reference: !values['no-reference'] && values.nodes === '0',
     profile: values.profile,

@@ -38,12 +38,13 @@ export class Ground {
     this.#redis = redis
   }
 
-  static async start(): Promise<Ground> {
+  /** `nodes` of Cassandra: what is written has a copy on each. */
+  static async start(nodes: 1 | 2 | 3): Promise<Ground> {
     const ending = new Ending()
     const directory = mkdtempSync(join(tmpdir(), 'bench-cluster-'))
     ending.after(async () => rmSync(directory, { recursive: true, force: true }))
     const redis = await RedisServer.start(ending)
-    const ring = { heapMiB: HEAP_MIB, java: JAVA, directory: join(directory, 'cassandra') }
+    const ring = { nodes, heapMiB: HEAP_MIB, java: JAVA, directory: join(directory, 'cassandra') }
     return new Ground(ending, directory, await CassandraNodes.start(ending, ring), redis)
   }
 
@@ -70,7 +71,8 @@ export class Ground {
       redisBytes: () => this.#redis.info('used_memory'),
       stop: async () => {
         free?.()
-        await Promise.all(servers.map(server => server.stop()))
+        // A server that does not get its sessions written in time says so, and has measured all the same.
+        await Promise.allSettled(servers.map(server => server.stop()))
         this.#entries.set(name, await this.#entriesOf(name))
       },
     }
@@ -92,7 +94,7 @@ export class Ground {
       hosts: this.#cassandra.hosts,
       datacenter: DATACENTER,
       keyspace: keyspaceOf(name),
-      replication: 1,
+      replication: this.#cassandra.numbers.length,
       consistency: 'local-quorum' as const,
       bucketSize: 10_000,
       random: { bytes: randomBytes },
@@ -105,7 +107,6 @@ export class Ground {
       IM_STORAGE: 'cassandra',
       IM_CASSANDRA_HOSTS: this.#cassandra.hosts.join(','),
       IM_CASSANDRA_KEYSPACE: keyspaceOf(name),
-      IM_CASSANDRA_REPLICATION: '1',
       IM_REDIS_URL: this.#redis.url,
       IM_NODE: `n${nth + 1}`,
       IM_DATA_DIR: join(this.#directory, name, `n${nth + 1}`),
@@ -116,14 +117,18 @@ export class Ground {
     const info = String(await this.#redis.ask('INFO'))
     const of = (field: string) => Number(new RegExp(`^${field}:(\\d+)`, 'm').exec(info)?.[1])
     const metrics = (await Promise.all(servers.map(metricsOf))).join('\n')
-    const cassandra = this.#cassandra.pid(1) as number
+    const cassandra = this.#cassandra.numbers.map(i => this.#cassandra.pid(i) as number)
+    const sum = (pids: readonly number[], of: (pid: number) => number) => pids.reduce((all, pid) => all + of(pid), 0)
     return {
-      cassandra_cpu_us: cpuMs(cassandra) * 1_000,
-      cassandra_written_bytes: writtenBytes(cassandra),
+      cassandra_cpu_us: sum(cassandra, cpuMs) * 1_000,
+      cassandra_written_bytes: sum(cassandra, writtenBytes),
       redis_cpu_us: cpuMs(of('process_id')) * 1_000,
       redis_commands: of('total_commands_processed'),
       redis_network_bytes: of('total_net_input_bytes') + of('total_net_output_bytes'),
-      server_network_bytes: servers.reduce((sum, { pid }) => sum + trafficBytes(pid), 0),
+      server_network_bytes: sum(
+        servers.map(({ pid }) => pid),
+        trafficBytes,
+      ),
       client_network_bytes: trafficBytes(process.pid),
       batches: total(metrics, 'im_cassandra_batches_total'),
       batches_refused: total(metrics, 'im_cassandra_batches_total', 'refused'),

@@ -1,4 +1,4 @@
-/** What lies on disk in a keyspace of a Cassandra that has ended: with and without the compression of its blocks. */
+/** What lies on disk in a keyspace, of one node of a Cassandra that has ended: with and without the compression of its blocks. */
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { rounded } from '../workloads/workload.ts'

@@ -17,6 +17,8 @@ const APP = AppId.parse('im')
 const NO_PASSWORD = 'nobody logs in with it'
 /** Writes that share a group commit. */
 const WIDTH = 256
+/** Groups that are made at once. */
+const GROUPS = 32
 
 /** All names are of one length, so that all payloads of a run are. */
 export const personName = (person: number): string => `u${String(person).padStart(5, '0')}`
@@ -51,11 +53,10 @@ export async function seed(
     await core.run('register', { kind: 'nobody', address: '127.0.0.1' }, account(person))
     keys[person] = (await core.run('createKey', callerOf(person), { name: 'bench' })).key
   })
-  for (const [g, members] of (scene.groups ?? []).entries()) {
-    const [owner, ...others] = members as [number, ...number[]]
-    const group = { group: groupName(g), name: groupName(g), members: others.map(personName) }
-    await core.run('createGroup', callerOf(owner), group)
-  }
+  await each(scene.groups ?? [], GROUPS, async ([owner = 0, ...others], g) => {
+    const members = others.length > 0 && { members: others.map(personName) }
+    await core.run('createGroup', callerOf(owner), { group: groupName(g), name: groupName(g), ...members })
+  })
   await store(storage, core, scene, options)
   return keys
 }

@@ -64,6 +64,8 @@ export interface Options {
   stored: number
   /** Connections of the workload "idle". */
   idle: number
+  /** Of each of them: groups that nobody else is in, as in a large cluster the others are with other servers. */
+  conversations: number
 }
 
 export const pairOf = (person: number): number => person >> 1

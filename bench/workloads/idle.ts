@@ -12,7 +12,10 @@ export const idle: Workload = {
   says: '5,000 users with one persistent session each, subscribed and silent: resident memory of a connection',
   reference: true,
   compared: { figure: 'rss_kib_per_connection', more: false },
-  scene: ({ idle: people }) => ({ people }),
+  scene: ({ idle: people, conversations }) => ({
+    people,
+    groups: range(people).flatMap(person => range(conversations).map(() => [person])),
+  }),
   async run(target, options) {
     const before = rssOf(target)
     const under = await target.counts?.()
@@ -23,7 +26,7 @@ export const idle: Workload = {
       wires.push(await comeOnline(target, person, options.version))
     })
     const connectingS = (performance.now() - startedAt) / 1_000
-    await sleep(SETTLE_MS)
+    await sleep(Math.max(SETTLE_MS, options.warmUpMs))
     const after = rssOf(target)
     const underAfter = await target.counts?.()
     const spent = await spending(target, () => sleep(options.seconds * 1_000))
@@ -38,6 +41,7 @@ export const idle: Workload = {
       connects_per_s: rounded(options.idle / connectingS),
       idle_server_cpu_ms_per_s: rounded(spent.serverMs / spent.seconds),
       connections_count: options.idle,
+      conversations_per_connection_count: options.conversations,
       source_addresses_count: 1,
     }
     return { line, verdict: { disconnected: wires.filter(wire => wire.closed).length } }
