@@ -19,13 +19,14 @@ export function pinGenerator(): void {
 export const onServerCore = (command: string[]): string[] =>
   canPin ? ['taskset', '-c', SERVER_CORE, ...command] : command
 
-/** Processor time that a process has used so far, all threads, in milliseconds. */
-export function cpuMs(pid: number): number {
+/** Processor time that a process has used so far, all threads but those of such names, in milliseconds. */
+export function cpuMs(pid: number, without?: RegExp): number {
   const tasks = `/proc/${pid}/task`
   if (!existsSync(tasks)) return fromPs(pid, 'time').reduce((sum, part) => sum * 60 + part, 0) * 1_000
   let ns = 0
   for (const task of readdirSync(tasks)) {
     try {
+      if (without?.test(readFileSync(`${tasks}/${task}/comm`, 'utf8'))) continue
       ns += Number(readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ')[0])
     } catch {
       // A thread that has just ended.

@@ -57,6 +57,8 @@ async function both(name: string, options: CommandLine, ratios: Line, ground: Gr
 }
 
 async function main(): Promise<void> {
+  // Servers are killed as this process exits, and it does not exit by itself when it is told to end.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(2))
   const options = readOptions(process.argv.slice(2))
   const { nodes } = options
   const all = nodes > 0 ? OF_CLUSTER : Object.keys(WORKLOADS)

@@ -10,6 +10,7 @@ export const USAGE = `npm run bench -- [options]
   --seconds 8           measured time of a workload
   --warm-up 8           seconds before that; a quarter of them, at most 2, unless given
   --rate 1000           messages a second of "paced"
+  --members 2           people in each conversation of "paced"
   --protocol 4          4 for MQTT 3.1.1, 5 for MQTT 5
   --text 200            bytes of a text
   --no-ids              drafts without clientMessageId
@@ -39,6 +40,7 @@ export function readOptions(args: string[]): CommandLine {
       cassandra: { type: 'string', default: '1' },
       cores: { type: 'string' },
       rate: { type: 'string', default: '1000' },
+      members: { type: 'string', default: '2' },
       'warm-up': { type: 'string' },
       seconds: { type: 'string', default: '8' },
       protocol: { type: 'string', default: '4' },
@@ -60,6 +62,7 @@ export function readOptions(args: string[]): CommandLine {
     cores: values.cores === undefined ? undefined : Number(values.cores),
     seconds,
     warmUpMs: warmUp === undefined ? Math.min(2_000, seconds * 250) : whole('warm-up', warmUp, 0, 600) * 1_000,
+    members: whole('members', values.members, 2, 200),
     rate: whole('rate', values.rate, 1, 100_000),
     version: whole('protocol', values.protocol, 4, 5) as 4 | 5,
     textBytes: whole('text', values.text, 16, 65_536),

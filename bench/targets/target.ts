@@ -54,6 +54,8 @@ export interface Options {
   warmUpMs: number
   /** Messages a second of "paced". */
   rate: number
+  /** People in each conversation of "paced". */
+  members: number
   /** Let the server's processor be profiled. */
   profile: boolean
   /** Drafts carry a clientMessageId. */
@@ -78,5 +80,9 @@ export const serverOf = (person: number, servers: number): number =>
 /** The sender of every pair writes to the other. */
 export const pairLanes = (pairs: number): Lane[] =>
   Array.from({ length: pairs }, (_, k) => ({ from: 2 * k, to: { person: 2 * k + 1 }, audience: [2 * k, 2 * k + 1] }))
+
+/** Groups of so many, one sender in each. */
+export const groupLanes = (groups: readonly (readonly number[])[]): Lane[] =>
+  groups.map((audience, group) => ({ from: audience[0] as number, to: { group }, audience }))
 
 export const range = (count: number, from = 0): number[] => Array.from({ length: count }, (_, i) => from + i)

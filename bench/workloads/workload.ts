@@ -53,8 +53,9 @@ export async function spending(target: Target, happen: () => Promise<unknown>): 
   const generatorMs = cpuMs(process.pid) - before.generator
   const all = machineMs()
   const under = counts && grown(counts, (await target.counts?.()) ?? {})
-  const underMs = ((under?.cassandra_cpu_us ?? 0) + (under?.redis_cpu_us ?? 0)) / 1_000
-  const othersMs = all === null || before.all === null ? null : all - before.all - serverMs - generatorMs - underMs
+  const underUs = Object.entries(under ?? {}).reduce((sum, [name, us]) => sum + (name.endsWith('_cpu_us') ? us : 0), 0)
+  const othersMs =
+    all === null || before.all === null ? null : all - before.all - serverMs - generatorMs - underUs / 1_000
   const othersCores = othersMs === null ? null : Math.max(0, rounded(othersMs / 1_000 / seconds))
   return { seconds, serverMs, generatorMs, othersCores, ...(under && { under }), stretch: { from, to } }
 }
