@@ -19,7 +19,6 @@ import { pictured } from './level/picture.ts'
 import { LevelRestoration, mustBeEmpty, UNFINISHED, unfinishedIn } from './level/restoration.ts'
 import { Witness } from './level/witness.ts'
 import { observed, type StorageRequest } from './observed.ts'
-
 export type { Archive, EntryItem, Item, RecordItem, RemainsItem, Restoration } from './archive.ts'
 export { alone, complete, listOf, nameAfter, numbersIn, UNDER_WAY } from './backups.ts'
 export type { HostFigures } from './cassandra/hosts.ts'
