@@ -19,6 +19,7 @@ import { pictured } from './level/picture.ts'
 import { LevelRestoration, mustBeEmpty, UNFINISHED, unfinishedIn } from './level/restoration.ts'
 import { Witness } from './level/witness.ts'
 import { observed, type StorageRequest } from './observed.ts'
+
 export type { Archive, EntryItem, Item, RecordItem, RemainsItem, Restoration } from './archive.ts'
 export { alone, complete, listOf, nameAfter, numbersIn, UNDER_WAY } from './backups.ts'
 export type { HostFigures } from './cassandra/hosts.ts'
@@ -46,15 +47,14 @@ export interface StorageObserver {
   /** A follower threw, or work beside the writes failed. */
   listenerFailed(cause: unknown): void
   /**
-   * The engine's log ends in something unreadable, which is left out: written when the process or the machine stopped, and
-   * then not acknowledged; or damaged since, which cannot be told apart.
+   * The engine's log ends in something unreadable, which is left out: not acknowledged when all stopped, or damaged since.
    */
   tornWrite(torn: { file: string; at: number }): void
   /** A request to log or records has its outcome. */
   asked(request: StorageRequest): void
   /** Cassandra is connected to: what there is to tell of its nodes, by datacenter, as long as the storage is open. */
   ringJoined(hosts: () => HostFigures[]): void
-  /** A batch of appends to one conversation was stored, or another server was first, or it is not known yet. */
+  /** A batch of appends is there, or another server was first (`refused`), or that is not known. */
   raced(outcome: 'applied' | 'refused' | 'unknown'): void
 }
 
