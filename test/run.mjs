@@ -45,7 +45,7 @@ process.stdout.write(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${s
 
 async function play(some) {
   if (some.length === 0) return
-  const stream = run({ files: some, concurrency: Math.max(1, availableParallelism() - 1), timeout: FILE_MS })
+  const stream = run({ files: some, concurrency: availableParallelism(), timeout: FILE_MS })
   const isTest = ({ details, name }) => details.type !== 'suite' && !some.includes(name)
   stream.on('test:pass', event => {
     if (isTest(event)) counts[event.skip === undefined && event.todo === undefined ? 'passed' : 'skipped'] += 1
