@@ -1,0 +1,50 @@
+/**
+ * What a cluster stands, 2: two servers and three nodes of Cassandra, of which some die or are silent while people talk. One
+ * is not missed; without two nothing can be stored, which senders are told, and nothing that was acknowledged is lost.
+ */
+import { setTimeout as wait } from 'node:timers/promises'
+import { LocalCluster } from './cluster/cluster.ts'
+import { Faults, withoutCluster } from './faults/play.ts'
+
+const faults = new Faults('faults-ring', withoutCluster(), ends => LocalCluster.start(ends, { nodes: 2, cassandra: 3 }))
+
+faults.play('kill-cassandra', 'one of three nodes of Cassandra is killed, and starts again', async (round, cluster) => {
+  const { cassandra } = cluster
+  await round.some()
+  const node = round.chance.of(cassandra.numbers)
+  round.breaks('a node of Cassandra is dead')
+  await cassandra.kill(node)
+  await round.some()
+  await cassandra.start(node)
+  round.mended('a node of Cassandra is dead')
+  await round.some()
+})
+
+faults.play('pause-cassandra', 'one of three nodes of Cassandra answers nothing for 10 s', async (round, cluster) => {
+  const { cassandra } = cluster
+  await round.some()
+  const node = round.chance.of(cassandra.numbers)
+  round.breaks('a node of Cassandra is silent')
+  cassandra.pause(node)
+  await wait(10_000)
+  cassandra.resume(node)
+  round.mended('a node of Cassandra is silent')
+  await round.some()
+})
+
+faults.play('two-down', 'two of three nodes of Cassandra are dead: sends are refused', async (round, cluster) => {
+  const { cassandra } = cluster
+  await round.some()
+  const alive = round.chance.of(cassandra.numbers)
+  const dead = cassandra.numbers.filter(node => node !== alive)
+  // Without storage nobody can write down what a connection that ends leaves: what was acknowledged last may come again.
+  round.breaks('crash of two nodes of Cassandra')
+  for (const node of dead) await cassandra.kill(node)
+  const { status, code } = await round.post(`${round.group} without storage`)
+  if (status !== 503 || code !== 'log-unavailable')
+    round.recorder.problems.push(`a send without storage is answered ${status} ${code}`)
+  await wait(2_000)
+  await Promise.all(dead.map(node => cassandra.start(node)))
+  round.mended('crash of two nodes of Cassandra')
+  await round.some()
+})

@@ -1,0 +1,116 @@
+/** Faults as tests: each is played once for every seed over a cluster that a file of tests shares, and told in figures. */
+import assert from 'node:assert/strict'
+import { after, before, type TestContext, test } from 'node:test'
+import { missing } from '../cluster/needs.ts'
+import { Ending, type Ends } from '../support/ends.ts'
+import { figures, scale, seedOfRun } from '../support/proof.ts'
+import type { TestServer } from '../support/server.ts'
+import { type Outcome, Round } from './round.ts'
+
+/** `FAULT_USERS=200 FAULT_SEEDS=25` is the long run. */
+export const USERS = scale('FAULT_USERS', 20)
+export const SEEDS = scale('FAULT_SEEDS', 1)
+const SEED = seedOfRun()
+/** Messages a second, over all users. */
+const PER_SECOND = scale('FAULT_RATE', 40)
+
+/** Why a cluster cannot be started here. */
+export function withoutCluster(): string | false {
+  const absent = missing({ nginx: true }).join(' ')
+  assert.ok(!absent || !process.env.REQUIRE_REAL_PARTS, absent)
+  return absent || false
+}
+
+/** What is broken, as far as all faults need it. */
+interface Stage {
+  servers: readonly TestServer[]
+}
+/** Breaks something and mends it; what it returns is told beside what all faults tell. */
+export type During<S> = (round: Round, stage: S) => Promise<Record<string, number> | undefined> | Promise<void>
+
+export class Faults<S extends Stage> {
+  readonly #file: string
+  readonly #skip: string | false
+  #stage: S | undefined
+
+  /** `file` is the test's own, for what is told to play a failure again. */
+  constructor(file: string, skipped: string | false, start: (ends: Ends) => Promise<S>) {
+    this.#file = file
+    this.#skip = skipped
+    const ending = new Ending()
+    before(async () => {
+      if (!skipped) this.#stage = await start(ending)
+    })
+    after(() => ending.end())
+  }
+
+  play(name: string, says: string, during: During<S>, skipped = this.#skip): void {
+    test(`${name}: ${says}`, { skip: skipped, timeout: SEEDS * (240_000 + USERS * 500) }, async t => {
+      const total = new Map([['users', USERS]])
+      const breaches: string[] = []
+      for (let i = 0; i < SEEDS; i++) breaches.push(...(await this.#round(t, name, (SEED + i) >>> 0, during, total)))
+      figures(t, Object.fromEntries(total))
+      assert.deepEqual(breaches.slice(0, 20), [], `${breaches.length} lines in all`)
+    })
+  }
+
+  /** What must not happen and did. */
+  async #round(
+    t: TestContext,
+    name: string,
+    seed: number,
+    during: During<S>,
+    total: Map<string, number>,
+  ): Promise<string[]> {
+    const stage = this.#stage
+    assert.ok(stage)
+    const { servers } = stage
+    const round = await Round.begin({ servers, seed, users: USERS, perSecond: PER_SECOND })
+    try {
+      const more = await during(round, stage)
+      const outcome = await round.judge()
+      add(total, outcome, more ?? {})
+      t.diagnostic(`seed ${seed}: clients were told ${JSON.stringify(Object.fromEntries(outcome.told))}`)
+      if (outcome.says.length === 0) {
+        round.forget()
+        return []
+      }
+      const scaled = `FAULT_USERS=${USERS} FAULT_SEEDS=1`
+      const replay = `SEED=${seed} ${scaled} node --test --test-name-pattern='^${name}:' dist/test/${this.#file}.test.js`
+      for (const server of servers) t.diagnostic(await refusals(server))
+      const wrong = servers.map(({ log }, i) => `n${i + 1}: ${errorsOf(log)}`)
+      return [...outcome.says, `The history is ${outcome.history}. To play it again: ${replay}`, ...wrong]
+    } finally {
+      round.end()
+    }
+  }
+}
+
+/** What a server refused, by fault. */
+async function refusals({ ports }: TestServer): Promise<string> {
+  const told = await (await fetch(`http://127.0.0.1:${ports.http}/metrics`)).text()
+  return told
+    .split('\n')
+    .filter(line => /^im_\w*(refused|ended)\w*\{/.test(line))
+    .join(', ')
+}
+
+/** The last errors that a server logged. */
+const errorsOf = (log: string) =>
+  log
+    .split('\n')
+    .filter(line => /"level":[56]0/.test(line))
+    .slice(-3)
+    .map(line => line.slice(0, 400))
+    .join('\n')
+
+function add(total: Map<string, number>, outcome: Outcome, more: Record<string, number>): void {
+  const sum = (figure: string, value: number) => total.set(figure, (total.get(figure) ?? 0) + value)
+  const most = (figure: string, value: number) => total.set(figure, Math.max(total.get(figure) ?? 0, Math.round(value)))
+  const { acknowledged, received, moves, silenceMs, caughtUpMs, verdicts } = outcome
+  for (const [figure, value] of Object.entries({ rounds: 1, acknowledged, received, moves })) sum(figure, value)
+  for (const [figure, value] of Object.entries({ silenceMs, caughtUpMs })) most(figure, value)
+  // Times are the longest of all rounds, what is counted is added up.
+  for (const [figure, value] of Object.entries(more)) (figure.endsWith('Ms') ? most : sum)(figure, value)
+  for (const [verdict, value] of Object.entries(verdicts)) sum(verdict, value)
+}
