@@ -8,10 +8,10 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { commandTable } from './commands.ts'
 import { settingsTable } from './config.ts'
 import { faultTable, operationTable, publishTable, subscribeTable } from './tables.ts'
-import { trustHeadline, trustSections } from './trust.ts'
+import { clusterFaults, trustHeadline, trustSections } from './trust.ts'
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-export const PAGES = ['README.md', 'README.zh-CN.md', 'topics.md', 'docs/trust.md'] as const
+export const PAGES = ['README.md', 'README.zh-CN.md', 'topics.md', 'docs/trust.md', 'docs/faults.md'] as const
 
 // biome-ignore format: a table, a row a line
 const BLOCKS: Record<string, () => string> = {
@@ -24,6 +24,7 @@ const BLOCKS: Record<string, () => string> = {
   headline: () => trustHeadline(ROOT, 'en'),
   'headline-zh': () => trustHeadline(ROOT, 'zh'),
   proofs: () => trustSections(ROOT),
+  'cluster-faults': () => clusterFaults(ROOT),
 }
 /** Commands are the same in every language: they are taken from the first page. */
 const SHARED = ['tour', 'tour-sdk']

@@ -1,8 +1,9 @@
 /** What `npm run proof` found, as the manual tells it. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { faultRows, faultSection } from './faults.ts'
 
-interface Outcome {
+export interface Outcome {
   claim: string
   command: string
   share: string
@@ -12,7 +13,7 @@ interface Outcome {
   seconds: number
   figures: Record<string, number | string>
 }
-type Outcomes = Partial<Record<string, Outcome>>
+export type Outcomes = Partial<Record<string, Outcome>>
 
 const outcomesAt = (root: string): Outcomes => JSON.parse(readFileSync(join(root, 'docs/trust.json'), 'utf8'))
 
@@ -20,12 +21,16 @@ const outcomesAt = (root: string): Outcomes => JSON.parse(readFileSync(join(root
 const spoken = (name: string) => name.replace(/[A-Z]/g, letter => ` ${letter.toLowerCase()}`)
 const grouped = (value: number | string) => (typeof value === 'number' ? value.toLocaleString('en-US') : value)
 
-/** A section for each proof. */
+/** A section for each proof; the parts of one have a page of their own. */
 export function trustSections(root: string): string {
-  return Object.entries(outcomesAt(root))
-    .map(([name, outcome]) => section(name, outcome as Outcome))
-    .join('\n')
+  const outcomes = outcomesAt(root)
+  const whole = Object.entries(outcomes).filter(([name]) => !name.includes('/'))
+  const faults = faultSection(outcomes).join('\n')
+  return [...whole.map(([name, outcome]) => section(name, outcome as Outcome)), ...(faults ? [faults] : [])].join('\n')
 }
+
+/** The faults of a cluster have a page of their own. */
+export const clusterFaults = (root: string): string => faultRows(outcomesAt(root))
 
 function section(name: string, { claim, command, share, date, commit, passed, seconds, figures }: Outcome): string {
   const rows = Object.entries(figures).map(([figure, value]) => `| ${spoken(figure)} | ${grouped(value)} |`)

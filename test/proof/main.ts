@@ -1,6 +1,7 @@
 /**
  * `npm run proof`: plays every proof in full, one after the other, and keeps what each found in docs/trust.json, from which
- * docs/trust.md and the headline of the README are printed. `npm run proof -- power damage` plays only those.
+ * docs/trust.md, docs/faults.md and the headline of the README are printed. `npm run proof -- power faults/clock` plays only
+ * those.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -23,18 +24,32 @@ interface Outcome {
   figures: Record<string, number | string>
 }
 
+/** A proof of several parts is as many of them, each kept when it is played. */
+const plays = Object.entries(PROOFS).flatMap(([name, { parts, ...proof }]) =>
+  parts
+    ? Object.entries(parts).map(([part, file]) => {
+        const command = proof.command.replace('PART', part).replace('FILE', file)
+        return { name: `${name}/${part}`, ...proof, command }
+      })
+    : [{ name, ...proof }],
+)
 const wanted = process.argv.slice(2)
-const unknown = wanted.filter(name => !(name in PROOFS))
+const isMeant = (name: string, word: string) => name === word || name.startsWith(`${word}/`)
+const unknown = wanted.filter(word => !plays.some(({ name }) => isMeant(name, word)))
 if (unknown.length > 0) {
-  process.stderr.write(`There is no proof ${unknown.join(', ')}. There are ${Object.keys(PROOFS).join(', ')}.\n`)
+  process.stderr.write(
+    `There is no proof ${unknown.join(', ')}. There are ${plays.map(({ name }) => name).join(', ')}.\n`,
+  )
   process.exit(2)
 }
 const outcomes: Record<string, Outcome> = existsSync(record) ? JSON.parse(readFileSync(record, 'utf8')) : {}
 const commit = git('rev-parse', '--short=10', 'HEAD')
 const isDirty = git('status', '--porcelain', '--untracked-files=no', '--', '.', ':!docs') !== ''
 
-for (const [name, { claim, command, share }] of Object.entries(PROOFS)) {
-  if (wanted.length > 0 && !wanted.includes(name)) continue
+for (const { name, claim, share, ...proof } of plays) {
+  if (wanted.length > 0 && !wanted.some(word => isMeant(name, word))) continue
+  // How much is played may be said from outside, and is what is kept.
+  const command = proof.command.replace(/\b([A-Z_]+)=(\w+)/g, (_, name, all) => `${name}=${process.env[name] ?? all}`)
   process.stdout.write(`${name}: ${command}\n`)
   const startedAt = performance.now()
   const { passed, figures } = await play(command)
@@ -43,7 +58,7 @@ for (const [name, { claim, command, share }] of Object.entries(PROOFS)) {
   const at = isDirty ? `${commit} with changes` : commit
   outcomes[name] = { claim, command, share, date, commit: at, passed, seconds, figures }
   process.stdout.write(`  ${passed ? 'holds' : 'DOES NOT HOLD'} ${JSON.stringify(figures)} ${seconds} s\n`)
-  const ordered = Object.keys(PROOFS).flatMap(key => (outcomes[key] ? [[key, outcomes[key]]] : []))
+  const ordered = plays.flatMap(({ name: key }) => (outcomes[key] ? [[key, outcomes[key]]] : []))
   writeFileSync(record, `${JSON.stringify(Object.fromEntries(ordered), null, 2)}\n`)
   if (!passed) process.exitCode = 1
 }
