@@ -17,7 +17,7 @@ import { Origins } from './origins.ts'
 import { breaksRule } from './rules.ts'
 import { Session } from './session.ts'
 import { type SessionId, type StoredWill, sessionKey } from './session-rows.ts'
-import type { BeforeOpen, Opened, SessionStore } from './sessions.ts'
+import type { Leaves, Opened, SessionStore } from './sessions.ts'
 import { tellLeftWill } from './wills.ts'
 
 export interface EntranceOptions extends ConnectionLimits {
@@ -129,7 +129,7 @@ export class Entrance {
     if (before) await this.#takeOver(before)
     const expirySeconds = this.#expiryOf(packet)
     const wish = { clean: packet.clean ?? true, expirySeconds, grant: caller.grant, ...(will && { will }) }
-    const open = async (leaves?: BeforeOpen['leaves']) => {
+    const open = async (leaves?: Leaves) => {
       const opened = await store.open(id, wish, { ends: row => tellLeftWill(run, row), leaves })
       return this.#begin(client, packet, caller, opened)
     }

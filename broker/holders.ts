@@ -5,7 +5,7 @@
 import type { Cluster, Scheduler } from '../core/ports.ts'
 import type { Connection } from './connection.ts'
 import type { ConnectionTable } from './connections.ts'
-import type { SessionStore } from './sessions.ts'
+import type { Leaves, SessionStore } from './sessions.ts'
 
 export interface HoldersNeeds {
   cluster: Cluster
@@ -55,16 +55,13 @@ export class Holders {
    * Opens a session. `leaves` resolves when the run of a node that has it has let go of it and written what it leaves, or has
    * died, or the time is up. Until `open` resolves no other node is told that it is free here.
    */
-  async opening<Result>(
-    key: string,
-    open: (leaves: (run: string) => Promise<void>) => Promise<Result>,
-  ): Promise<Result> {
+  async opening<Result>(key: string, open: (leaves: Leaves) => Promise<Result>): Promise<Result> {
     let done = this.#begin(key)
     try {
-      return await open(async run => {
+      return await open(async (run, hasLeft) => {
         // Two nodes that wait for each other would wait for ever.
         done()
-        await this.#ask(nodeOf(run), key)
+        await this.#ask(nodeOf(run), key, hasLeft)
         done = this.#begin(key)
       })
     } finally {
@@ -84,7 +81,7 @@ export class Holders {
     }
   }
 
-  #ask(node: string, key: string): Promise<void> {
+  #ask(node: string, key: string, hasLeft: () => Promise<boolean>): Promise<void> {
     const { cluster, scheduler } = this.#needs
     const id = ++this.#asked
     const since = scheduler.now()
@@ -95,13 +92,20 @@ export class Holders {
         this.#waiting.delete(id)
         resolve()
       }
-      const look = () => {
+      const later = () => {
+        if (!this.#waiting.has(id)) return
         if (this.#isInVain(node, scheduler.now() - since)) done()
         else cancel = scheduler.after(LOOK_MS, look)
       }
+      // A node that stops may have written everything, and be gone before its word is.
+      const look = () =>
+        void hasLeft().then(
+          is => (is ? done() : later()),
+          () => later(),
+        )
       this.#waiting.set(id, done)
       this.#toNode(node, { leave: key, reply: { node: cluster.node, id } })
-      look()
+      later()
     })
   }
 

@@ -41,9 +41,11 @@ export interface Opened {
 export interface BeforeOpen {
   /** Hears of a session that is over with this, before it is. */
   ends?: (row: SessionRow) => Promise<void>
-  /** Has the run of another node write what the session leaves there. It is asked once of each owner. */
-  leaves?: ((run: string) => Promise<void>) | undefined
+  /** It is asked once of each owner. */
+  leaves?: Leaves | undefined
 }
+/** Has the run of another node write what the session leaves there; `hasLeft` looks whether it has. */
+export type Leaves = (run: string, hasLeft: () => Promise<boolean>) => Promise<void>
 
 const PAGE = 500
 /** Where the clock stands behind the epoch before, the next one is so much later: room for all that was ranked in it. */
@@ -70,9 +72,9 @@ export class SessionStore {
     for (let left: number | undefined; ; ) {
       const found = await this.#records.get(SESSIONS, partitionOf(id), id.clientId)
       const other = found && this.#otherOf(found.row)
-      if (leaves && other !== undefined && found?.row.epoch !== left) {
-        left = found?.row.epoch
-        await leaves(other)
+      if (leaves && other !== undefined && found && found.row.epoch !== left) {
+        left = found.row.epoch
+        await leaves(other, () => this.#hasLeft(found.row))
         continue
       }
       const alive = found && (found.row.expiresAt === undefined || found.row.expiresAt > this.#scheduler.now())
@@ -109,6 +111,11 @@ export class SessionStore {
   /** The run of another node that it is connected to. */
   #otherOf({ expiresAt, run }: SessionRow): string | undefined {
     return expiresAt === undefined && run !== this.#run ? run : undefined
+  }
+
+  async #hasLeft({ epoch, ...id }: SessionRow): Promise<boolean> {
+    const found = await this.#records.get(SESSIONS, partitionOf(id), id.clientId)
+    return found?.row.epoch !== epoch || this.#otherOf(found.row) === undefined
   }
 
   /** Head and cursors in one write. @throws Fault `conflict`: the session has a newer owner. */
