@@ -58,7 +58,8 @@ export async function alone(place: string): Promise<() => Promise<void>> {
       if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw thrown
     }
     const pid = Number(await readFile(file, 'utf8').catch(() => ''))
-    if (pid > 0 && lives(pid))
+    // Ours is that of one before: in a container every process is the first.
+    if (pid > 0 && pid !== process.pid && lives(pid))
       throw new CannotOpen(
         `Another backup is being made in ${place}, by process ${pid}. If that is none: remove ${file}.`,
       )

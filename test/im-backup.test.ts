@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import type { Seq } from '../protocol/ids.ts'
-import { type Backup, openStorage } from '../storage/open.ts'
+import { alone, type Backup, openStorage } from '../storage/open.ts'
 import { conversation, OPS, range, says } from './contracts/ground.ts'
 import { open } from './support/damage.ts'
 import { begin, im } from './support/im.ts'
@@ -226,6 +226,7 @@ test('backups of one directory are made one after the other', async t => {
   const refused = await im(source, 'backup', backups)
   assert.equal(refused.code, 1)
   assert.match(refused.errors, new RegExp(`Another backup is being made in .*, by process ${process.pid}`))
+  await (await alone(backups))()
   const { child, ended } = begin(source, ['app'])
   await ended
   await writeFile(join(backups, 'lock'), `${child.pid}\n`)
