@@ -17,6 +17,7 @@ import { Upkeep } from './upkeep.ts'
 import { tellWill } from './wills.ts'
 
 export type { BrokerGauges, BrokerObserver } from './observer.ts'
+export { wordOfEnd } from './peers.ts'
 export { readProxyHeader } from './proxy.ts'
 export { SESSIONS } from './session-rows.ts'
 export type BrokerOptions = EntranceOptions

@@ -26,6 +26,14 @@ const ROUND_MS = 60_000
 const AT_ONCE = 16
 
 const memberChannel = (app: AppId, member: Member) => `m/${app}/${member}`
+const wordTo = (app: AppId, member: Member, told: ToMember) => ({
+  channel: memberChannel(app, member),
+  message: Buffer.from(JSON.stringify(told)),
+})
+
+/** What on the bus ends connections of a member on every node: for who is none. */
+export const wordOfEnd = (app: AppId, member: Member, end: FaultCode, grant?: string) =>
+  wordTo(app, member, { end, ...(grant !== undefined && { grant }) })
 
 export class Peers {
   readonly #needs: Needs
@@ -103,7 +111,8 @@ export class Peers {
   }
 
   #toMember(app: AppId, member: Member, told: ToMember): void {
-    this.#needs.cluster.bus.publish(memberChannel(app, member), Buffer.from(JSON.stringify(told)))
+    const { channel, message } = wordTo(app, member, told)
+    this.#needs.cluster.bus.publish(channel, message)
   }
 
   #attend(app: AppId, member: Member): () => void {

@@ -28,14 +28,7 @@ export type { Backup } from './level/backup.ts'
 export { type Inspection, inspect } from './level/inspect.ts'
 export { OPERATIONS, OUTCOMES, type StorageRequest } from './observed.ts'
 export type { RedisFigures } from './redis/open.ts'
-export {
-  type KeyspaceSurvey,
-  openClusterRestoration,
-  type Survey,
-  surveyCassandra,
-  surveyRedis,
-  withClusterArchive,
-} from './tools.ts'
+export * from './tools.ts'
 export { CannotOpen, Damaged }
 
 /** Told of what happens below the ports. */

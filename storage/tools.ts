@@ -3,8 +3,10 @@ import type { Archive, Restoration } from './archive.ts'
 import type { CassandraNeeds } from './cassandra/open.ts'
 import type { Survey } from './cassandra/survey.ts'
 import type { RedisSurvey } from './redis/survey.ts'
+import type { Word } from './redis/word.ts'
 
 export type { KeyspaceSurvey, Survey } from './cassandra/survey.ts'
+export type { Word } from './redis/word.ts'
 
 export type ClusterNeeds = Omit<CassandraNeeds, 'observer' | 'bus'>
 
@@ -33,4 +35,10 @@ export async function surveyCassandra(needs: ClusterNeeds): Promise<Survey> {
 export async function surveyRedis(url: string, passwordFile: string | undefined): Promise<RedisSurvey> {
   const { surveyRedis } = await import('./redis/survey.ts')
   return surveyRedis(url, passwordFile)
+}
+
+/** Tells every node that listens, without being one. @throws Error, one sentence without secrets */
+export async function sayOnBus(url: string, passwordFile: string | undefined, words: readonly Word[]): Promise<void> {
+  const { sayOnce } = await import('./redis/word.ts')
+  return sayOnce(url, passwordFile, words)
 }

@@ -16,7 +16,7 @@ import { openStorage } from '../storage/open.ts'
 import { allOf } from './contracts/archive.ts'
 import { conversation, fault, OPS, range, recalls, says, seq, TestClock } from './contracts/ground.ts'
 import { begin } from './support/im.ts'
-import { digests, inKeyspace, needs, on, place, settingsOf, typed } from './support/im-cluster.ts'
+import { digests, inKeyspace, NOWHERE, needs, on, place, settingsOf, typed } from './support/im-cluster.ts'
 import { cassandra, keyspaceOf, type Ours, ringOf } from './support/keyspace.ts'
 import { RedisServer } from './support/redis.ts'
 import { entryOf, type Person, rest, TestServer } from './support/server.ts'
@@ -237,8 +237,13 @@ test('accounts are helped in the keyspace, whether or not a server runs', { skip
   assert.equal((await logIn('battery staple')).status, 200)
   assert.equal((await typed(settings, 'correct horse', 'user', 'set-password', 'bob')).code, 0)
   assert.deepEqual([(await logIn('battery staple')).status, (await logIn('correct horse')).status], [401, 200])
-  const out = await on(settings, 'user', 'log-out', 'bob')
-  assert.deepEqual([out.out, out.errors], ['bob of im: 1 log-ins are ended, 0 keys are deleted.\n', ''])
+  const { alice } = await server.people('alice')
+  const phone = await alice.connect(5)
+  const out = await on(settings, 'user', 'log-out', 'alice', '--keys')
+  assert.deepEqual([out.out, out.errors], ['alice of im: 1 log-ins are ended, 1 keys are deleted.\n', ''])
+  assert.equal((await phone.next('disconnect')).code, 0x87)
+  const untold = await on({ ...settings, IM_REDIS_URL: NOWHERE }, 'user', 'log-out', 'bob')
+  assert.deepEqual([untold.code, /^It is done, but servers could not be told/.test(untold.errors)], [1, true])
   assert.equal((await typed(settings, 'owner of another', 'app', 'create', 'shop')).code, 0)
   assert.deepEqual(
     (await on(settings, 'app', 'list')).out.split('\n').map(line => line.split(' ')[0]),

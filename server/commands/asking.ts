@@ -1,9 +1,10 @@
 /** Asks the running server, or does itself what it would do where none runs; in a cluster, always itself. */
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { wordOfEnd } from '../../broker/broker.ts'
 import { accounts } from '../../core/accounts.ts'
 import type { Storage } from '../../core/ports.ts'
-import { openStorage } from '../../storage/open.ts'
+import { openStorage, sayOnBus, type Word } from '../../storage/open.ts'
 import { type Config, readConfig } from '../config.ts'
 import { askServer } from '../control.ts'
 import { keyspace } from '../keyspace.ts'
@@ -29,7 +30,10 @@ export async function asking(use: (ask: Ask) => Promise<void>): Promise<void> {
       storage ??= isCluster
         ? await openStorage({ engine: 'cassandra', ...keyspace(config), existing: true })
         : await opened(directory, config)
-      return (await perform(operatorOf(storage), wish, asked)) as never
+      const words: Word[] = []
+      const given = await perform(operatorOf(storage, words), wish, asked)
+      if (isCluster) await say(config, words)
+      return given as never
     })
   } finally {
     await storage?.[Symbol.asyncDispose]()
@@ -42,8 +46,18 @@ function opened(directory: string, { fsync, diskLowWaterMiB }: Config): Promise<
   return openStorage({ engine: 'level', directory, fsync, lowWaterBytes, clock: machine.scheduler })
 }
 
-/** Nobody is connected here, and nobody logs in. */
-function operatorOf({ records }: Storage) {
+/** Servers end connections. @throws CannotDo: they could not be told */
+async function say({ redisUrl: url, redisPasswordFile: passwordFile }: Config, words: readonly Word[]): Promise<void> {
+  if (words.length === 0 || url === undefined) return
+  await sayOnBus(url, passwordFile, words).catch((cause: Error) => {
+    throw new CannotDo(
+      `It is done, but servers could not be told to end connections, which go on until their tokens run out, and those of keys until servers start anew: ${cause.message}`,
+    )
+  })
+}
+
+/** Nobody is connected here, and nobody logs in: `words` is what servers are to be told. */
+function operatorOf({ records }: Storage, words: Word[]) {
   const { operator } = accounts({
     records,
     clock: machine.scheduler,
@@ -51,7 +65,7 @@ function operatorOf({ records }: Storage) {
     passwords: passwords(),
     tokens: { sign: () => '' },
     throttle: noThrottle,
-    connections: { tell() {}, end() {} },
+    connections: { tell() {}, end: (...ended) => words.push(wordOfEnd(...ended)) },
     settings: { registration: 'closed', accessTokenMs: 0, refreshTokenMs: 0, maxKeys: 0 },
   })
   return operator

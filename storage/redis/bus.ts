@@ -12,8 +12,20 @@ import { Subscriber } from './subscriber.ts'
 import type { Told } from './trouble.ts'
 import { type Address, databaseOf } from './url.ts'
 
+/** Before every key and channel. */
+export const PREFIX = 'im:'
+
+/** Channels are the same in every database of a Redis. */
+const placeOf = (address: Address, prefix: string) => `${prefix}${databaseOf(address)}:`
+
+/** What a channel is called in Redis. */
+export const channelsOf =
+  (address: Address, prefix = PREFIX) =>
+  (channel: string) =>
+    `${placeOf(address, prefix)}c:${channel}`
+
 export class RedisBus implements Bus {
-  readonly #prefix: string
+  readonly #nameOf: (channel: string) => string
   /** Where a node says that it is there, and that it could not send. */
   readonly #missed: string
   readonly #publisher: Publisher
@@ -28,9 +40,8 @@ export class RedisBus implements Bus {
 
   constructor(address: Address, prefix: string, node: string, tell?: (told: Told) => void) {
     this.#node = node
-    // Channels are the same in every database of a Redis.
-    this.#prefix = `${prefix}${databaseOf(address)}:`
-    this.#missed = `${this.#prefix}!`
+    this.#nameOf = channelsOf(address, prefix)
+    this.#missed = `${placeOf(address, prefix)}!`
     this.#publisher = new Publisher(address, this.#self, this.#missed, tell)
     this.#subscriber = new Subscriber(address, this.#missed, tell, {
       message: (channel, frame) => this.#receive(channel, frame),
@@ -73,11 +84,11 @@ export class RedisBus implements Bus {
   }
 
   publish(channel: string, message: Uint8Array): void {
-    this.#publisher.publish(`${this.#prefix}c:${channel}`, message)
+    this.#publisher.publish(this.#nameOf(channel), message)
   }
 
   subscribe(channel: string, listener: (message: Buffer) => void): () => void {
-    const name = `${this.#prefix}c:${channel}`
+    const name = this.#nameOf(channel)
     const { first, remove } = this.#listeners.add(name, listener)
     if (first) this.#subscriber.want(name, true)
     return () => void (remove() && this.#subscriber.want(name, false))

@@ -1,7 +1,7 @@
 /** Everything on one Redis: three connections (commands, publisher, subscriber), open whether or not it is there. */
 import { readFile } from 'node:fs/promises'
 import type { Cluster } from '../../core/ports.ts'
-import { RedisBus } from './bus.ts'
+import { PREFIX, RedisBus } from './bus.ts'
 import { RedisCache } from './cache.ts'
 import { Commands } from './commands.ts'
 import { type Counters, redisCounters } from './counters.ts'
@@ -47,7 +47,7 @@ export interface RedisFigures {
 
 /** @throws Error, one sentence without secrets: the URL or the password file cannot be gone by. That Redis is away is none. */
 export async function openRedis(options: RedisOptions): Promise<RedisCluster> {
-  const { node, prefix = 'im:' } = options
+  const { node, prefix = PREFIX } = options
   const outages = new Outages(options.tell)
   const tell = (told: Told) => outages.say(told)
   const address = parseAddress(options.url, options.passwordFile && (await passwordIn(options.passwordFile)))

@@ -9,7 +9,7 @@ import { TestClock } from '../contracts/ground.ts'
 import { begin } from './im.ts'
 import { type Ours, openCassandra } from './keyspace.ts'
 
-const NOWHERE = 'redis://127.0.0.1:1'
+export const NOWHERE = 'redis://127.0.0.1:1'
 
 export async function place(t: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'im-cluster-tools-'))
