@@ -58,6 +58,12 @@ test('what cannot be used says why in one sentence', { skip }, async t => {
   await refused({ ...ours, caFile: '/nowhere' }, /certificate of Cassandra cannot be read: ENOENT/)
   // A majority of more replicas than there are nodes.
   await refused(keyspaceOf(t, hosts, { replication: 2 * hosts.length + 1 }), /Not enough replicas/)
+  // A table of another program's in the way of ours.
+  await using ring = await ringOf(ours, 'system')
+  const place = "{'class': 'NetworkTopologyStrategy', 'datacenter1': 1}"
+  await ring.command(`CREATE KEYSPACE ${ours.keyspace} WITH replication = ${place}`)
+  await ring.command(`CREATE TABLE ${ours.keyspace}.heads (conversation text PRIMARY KEY, count counter)`)
+  await refused(ours, /^Cassandra cannot be used at .*counter/)
 })
 
 test('a password is the file without its last line break', { skip }, async t => {

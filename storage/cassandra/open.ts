@@ -65,7 +65,7 @@ export async function connected<T>(needs: CassandraNeeds, make: (ring: Ring) => 
     return await make(ring)
   } catch (cause) {
     await ring[Symbol.asyncDispose]()
-    throw cause instanceof Fault ? cannot(needs, cause.cause) : cause
+    throw cause instanceof CannotOpen ? cause : cannot(needs, cause instanceof Fault ? cause.cause : cause)
   }
 }
 
