@@ -3,7 +3,7 @@ import { type Client, createClient } from '../../sdk/client.ts'
 import type { Person } from '../support/server.ts'
 import type { Round } from './round.ts'
 
-const PACE_MS = 400
+const PACE_MS = 2_000
 
 export class App {
   readonly name: string
