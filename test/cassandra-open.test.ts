@@ -9,6 +9,7 @@ import { CannotOpen } from '../storage/level/meta.ts'
 import { openStorage } from '../storage/open.ts'
 import { OPS, says, TestClock } from './contracts/ground.ts'
 import { cassandra, keyspaceOf, type Ours, openCassandra, ringOf } from './support/keyspace.ts'
+import { rest, TestServer } from './support/server.ts'
 
 const { hosts, skip } = await cassandra()
 
@@ -53,7 +54,6 @@ test('of servers that start at once with different settings, those that lose are
 test('what cannot be used says why in one sentence', { skip }, async t => {
   const ours = keyspaceOf(t, hosts)
   await refused({ ...ours, hosts: ['127.0.0.1:1'] }, /^Cassandra cannot be used at 127\.0\.0\.1:1: .*ECONNREFUSED/)
-  await refused({ ...ours, datacenter: 'nowhere' }, /datacenter1/)
   await refused({ ...ours, user: 'im', passwordFile: '/nowhere' }, /password of Cassandra cannot be read: ENOENT/)
   await refused({ ...ours, caFile: '/nowhere' }, /certificate of Cassandra cannot be read: ENOENT/)
   // A majority of more replicas than there are nodes.
@@ -85,4 +85,34 @@ test('it is ready while a majority decides, and is not when it is closed', { ski
   const other = await openCassandra({ ...ours, clock: new TestClock(), observer: {} })
   await other[Symbol.asyncDispose]()
   await assert.rejects(other.ready(), { code: 'log-unavailable' })
+})
+
+/** Redis is away: what is stored does not need it. */
+const settingsOf = ({ hosts, keyspace, replication }: Ours) => ({
+  IM_STORAGE: 'cassandra',
+  IM_CASSANDRA_HOSTS: hosts.join(','),
+  IM_CASSANDRA_KEYSPACE: keyspace,
+  IM_CASSANDRA_REPLICATION: String(replication),
+  IM_REDIS_URL: 'redis://127.0.0.1:1',
+})
+
+test('a server stores in the Cassandra that its settings name, and has it after kill -9', { skip }, async t => {
+  const ours = keyspaceOf(t, hosts)
+  const server = await TestServer.start(t, settingsOf(ours))
+  const { alice } = await server.people('alice', 'bob')
+  const sent = await alice.api('POST', '/conversations/u:alice:bob/messages', { type: 'text', text: 'kept' })
+  assert.equal(sent.status, 201, JSON.stringify(sent.body))
+  await server.kill()
+  await server.start()
+  assert.equal((await rest(server, 'GET', '/readyz')).status, 200)
+  assert.deepEqual(
+    (await alice.history('u:alice:bob')).map(({ text }) => text),
+    ['kept'],
+  )
+})
+
+test('a server that cannot use it says why, and ends', { skip }, async t => {
+  const ours = keyspaceOf(t, hosts)
+  const server = TestServer.idle(t, { ...settingsOf(ours), IM_CASSANDRA_DATACENTER: 'nowhere' })
+  await assert.rejects(server.start(), /ended with 1: .*Cassandra cannot be used at .*datacenter1/s)
 })
