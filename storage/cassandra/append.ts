@@ -18,6 +18,8 @@ export class Append {
   readonly judge: AppendOptions['judge']
   /** It was resolved or rejected. */
   isOver = false
+  /** A batch with it was given up, and may still be on its way: whatever refuses it now, it may be stored. */
+  mayCome = false
   readonly #resolve: (entry: StoredEntry) => void
   readonly #reject: (cause: unknown) => void
   readonly #changes: AppendOptions['changes']
@@ -49,7 +51,7 @@ export class Append {
   }
   readonly reject = (cause: unknown): void => {
     this.isOver = true
-    this.#reject(Fault.from(cause))
+    this.#reject(this.mayCome ? new Fault('log-unavailable', {}, { cause }) : Fault.from(cause))
   }
   /** Another of the same batch is the one that is stored. */
   resolveAs(stored: StoredEntry): void {
@@ -86,4 +88,20 @@ export interface Placed {
   tail: Tail
   ranked: Change[]
   versioned: Change[]
+}
+
+/** Those that may still be stored; the others are told that they may not. */
+export async function judged(waiting: readonly Append[]): Promise<Append[]> {
+  const may = await Promise.all(
+    waiting.map(async append => {
+      try {
+        await append.judge?.()
+        return true
+      } catch (cause) {
+        append.reject(cause)
+        return false
+      }
+    }),
+  )
+  return waiting.filter((_, nth) => may[nth])
 }

@@ -20,6 +20,8 @@ export interface Batch {
   statements: Statement[]
   /** A message of another bucket that is taken back. */
   across?: Target
+  /** Nothing of it is there, but it may be on its way. */
+  isLate?: true
 }
 
 /** Those that are refused are told so, and are not in the batch. */

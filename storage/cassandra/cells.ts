@@ -77,6 +77,11 @@ export const setCell = (place: Place, before: Cell, next: Next, token: string): 
   `${updating(next)} ${AT} IF mark = ? AND lock = null`,
   [...values(next, token), ...at(place), before.token],
 ]
+/** Changes nothing but the mark: what was set upon the row as it was, and is still on its way, is refused when it comes. */
+export const fenceCell = (place: Place, before: Cell, token: string): Statement => [
+  `UPDATE records ${before.json === undefined ? `USING TTL ${REMOVED_SECONDS} ` : ''}SET mark = ? ${AT} IF mark = ? AND lock = null`,
+  [token, ...at(place), before.token],
+]
 /** Changes nothing, and holds only if nobody has changed the row since it was read. */
 export const holdCell = (place: Place, before: Cell): Statement => [
   `UPDATE records SET lock = null ${AT} IF mark = ? AND lock = null`,

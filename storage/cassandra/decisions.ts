@@ -26,6 +26,7 @@ export const newLock = (at?: Exclude<DecidedAt, { id: string }>): Pick<Lock, 't'
 /** A writer that has not decided for so long, as seen from here, does not any more. */
 const UNDECIDED_MS = 5_000
 const MAX_SEEN = 10_000
+const TRIES = 3
 
 /** The condition that decides, as a statement to stand beside others of its partition. */
 export function decide({ t, at }: Pick<Lock, 't' | 'at'>, outcome: 'done' | 'off'): Statement {
@@ -73,11 +74,14 @@ export class Decisions {
 
   /** Decides. Whether it is done; what is unknown is looked up. @throws Fault `log-unavailable`: unknown still. */
   async settle(lock: Pick<Lock, 't' | 'at'>, wanted: 'done' | 'off'): Promise<'done' | 'off'> {
-    const { outcome, cause } = await this.#ring.compareAndSet([decide(lock, wanted)])
-    if (outcome === 'applied') return this.#know(lock, wanted)
-    const found = await this.outcome(lock)
-    if (!found) throw new Fault('log-unavailable', {}, { cause })
-    return found
+    for (let tries = 1; ; tries++) {
+      const { outcome, cause } = await this.#ring.compareAndSet([decide(lock, wanted)])
+      if (outcome === 'applied') return this.#know(lock, wanted)
+      const found = await this.outcome(lock)
+      if (found) return found
+      // What comes late says the same.
+      if (tries >= TRIES) throw new Fault('log-unavailable', {}, { cause })
+    }
   }
 
   /**
@@ -104,13 +108,16 @@ export class Decisions {
   }
 
   /** What is decided happens to rows of one home; again changes nothing. @throws Fault `log-unavailable` */
-  async finish(rows: readonly (readonly [Place, string])[], outcome: 'done' | 'off'): Promise<void> {
+  async finish(rows: readonly (readonly [Place, string])[], outcome: 'done' | 'off', tries = 1): Promise<void> {
     const statements = rows.map(([place, text]) => {
       const { next } = JSON.parse(text) as Lock
       return outcome === 'done' && next ? setLocked(place, text, next, newToken()) : unlockCell(place, text)
     })
     const { outcome: became, cause } = await this.#ring.compareAndSet(statements)
-    if (became === 'unknown') throw new Fault('log-unavailable', {}, { cause })
+    if (became === 'unknown') {
+      if (tries >= TRIES) throw new Fault('log-unavailable', {}, { cause })
+      return this.finish(rows, outcome, tries + 1)
+    }
     // Somebody else has done it to some of them.
     if (became === 'refused' && rows.length > 1) for (const row of rows) await this.finish([row], outcome)
   }

@@ -5,7 +5,7 @@
  */
 import type { ConversationKey } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
-import type { Append } from './append.ts'
+import { type Append, judged } from './append.ts'
 import { type Batch, compose } from './batch.ts'
 import { decide, newLock } from './decisions.ts'
 import { type End, hintBucket, markSettled } from './ends.ts'
@@ -82,6 +82,7 @@ export class Lane {
   /** Each of them is resolved or rejected, or this throws. */
   async #commit(taken: readonly Append[]): Promise<void> {
     let waiting = [...taken]
+    let late: Batch[] = []
     for (let attempt = 1; waiting.length > 0; attempt++) {
       const end = await this.view.now()
       const bucket = await this.#bucketBehind(end)
@@ -91,16 +92,34 @@ export class Lane {
       waiting = waiting.filter(append => !append.isOver)
       if (batch.placed.length === 0) continue
       if (await this.#set(batch, end)) {
-        const done = new Set([...batch.placed, ...batch.twins].map(({ append }) => append))
+        const done = appendsOf(batch)
         waiting = waiting.filter(append => !done.has(append))
+        late = []
         attempt = 0
-        continue
+      } else {
+        waiting = waiting.filter(append => !append.isOver)
+        if (batch.isLate) late.push(batch)
+        const { seq } = await this.view.learn(true)
+        waiting = await this.#arrived(waiting, late, seq)
+        late = late.filter(({ placed: [first] }) => first && first.entry.seq > seq)
+        waiting = this.#answer(waiting, await this.#repeats.inBucket(waiting, bucket))
       }
-      waiting = waiting.filter(append => !append.isOver)
-      await this.view.learn(true)
-      waiting = this.#answer(waiting, await this.#repeats.inBucket(waiting, bucket))
+      for (const append of waiting) append.mayCome = late.some(batch => appendsOf(batch).has(append))
       if (attempt > 1) await this.#shared.writer.again(attempt)
     }
+  }
+
+  /** Batches that were given up and came after all; whoever waits for them is told, as everybody else was. */
+  async #arrived(waiting: Append[], late: readonly Batch[], upTo: number): Promise<Append[]> {
+    let left = waiting
+    for (const batch of late) {
+      const { seq } = (batch.placed[0] as Batch['placed'][0]).entry
+      if (seq > upTo || !(await this.#isThere(batch))) continue
+      this.#finishing = this.#told(batch, undefined)
+      const done = appendsOf(batch)
+      left = left.filter(append => !done.has(append))
+    }
+    return left
   }
 
   /** The bucket of the next entry; a new one is hinted at before it has anything. */
@@ -126,19 +145,26 @@ export class Lane {
     return true
   }
 
-  async #apply({ placed, bucket }: Batch, statements: readonly Statement[]): Promise<boolean> {
+  async #apply(batch: Batch, statements: readonly Statement[]): Promise<boolean> {
     const { ring, observer } = this.#shared
     const { outcome, cause } = await ring.compareAndSet(statements)
     observer.raced?.(outcome)
     if (outcome !== 'unknown') return outcome === 'applied'
-    const { entry } = placed[0] as (typeof placed)[0]
     try {
-      const query = `SELECT entry FROM log WHERE conversation = ? AND bucket = ? AND seq = ? AND name = ''`
-      const [row] = await ring.readSerial(query, [this.#conversation, bucket, entry.seq])
-      return row?.entry === Buffer.from(entry.bytes).toString()
+      if (await this.#isThere(batch)) return true
+      batch.isLate = true
+      return false
     } catch {
       throw new Fault('log-unavailable', {}, { cause })
     }
+  }
+
+  /** An entry keeps its id, also when it is taken back. */
+  async #isThere({ placed, bucket }: Batch): Promise<boolean> {
+    const { entry } = placed[0] as (typeof placed)[0]
+    const query = `SELECT entry FROM log WHERE conversation = ? AND bucket = ? AND seq = ? AND name = ''`
+    const [row] = await this.#shared.ring.readSerial(query, [this.#conversation, bucket, entry.seq])
+    return typeof row?.entry === 'string' && JSON.parse(row.entry).id === entry.entry.id
   }
 
   /** What lies in other partitions is set aside first, rows as well as a message, and the batch of the entry decides. */
@@ -170,11 +196,14 @@ export class Lane {
   }
 
   /** It is durable: followers are told, then what belongs to it is done, then its senders are. */
-  #stored({ placed, twins, bucket }: Batch, end: End): void {
-    const entries = placed.map(({ entry }) => entry)
-    const last = placed.at(-1) as (typeof placed)[0]
-    const told = this.view.appended(entries, { ...end, ...last.tail, bucket })
-    this.#finishing = this.#finishing
+  #stored(batch: Batch, end: End): void {
+    const entries = batch.placed.map(({ entry }) => entry)
+    const last = batch.placed.at(-1) as Batch['placed'][0]
+    this.#finishing = this.#told(batch, this.view.appended(entries, { ...end, ...last.tail, bucket: batch.bucket }))
+  }
+
+  #told({ placed, twins }: Batch, told: Promise<void> | undefined): Promise<void> {
+    return this.#finishing
       .then(() => told)
       .then(() => this.#finish(placed))
       .then(
@@ -206,18 +235,4 @@ export class Lane {
   }
 }
 
-/** Those that may still be stored; the others are told that they may not. */
-async function judged(waiting: readonly Append[]): Promise<Append[]> {
-  const may = await Promise.all(
-    waiting.map(async append => {
-      try {
-        await append.judge?.()
-        return true
-      } catch (cause) {
-        append.reject(cause)
-        return false
-      }
-    }),
-  )
-  return waiting.filter((_, nth) => may[nth])
-}
+const appendsOf = ({ placed, twins }: Batch): Set<Append> => new Set([...placed, ...twins].map(({ append }) => append))

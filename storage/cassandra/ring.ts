@@ -1,6 +1,7 @@
 /** The driver as this engine uses it: prepared statements, conditional batches, bounded reads at once, errors as faults. */
-import { auth, Client, policies, types } from 'cassandra-driver'
+import { auth, Client, errors, policies, types } from 'cassandra-driver'
 import { Fault } from '../../protocol/faults.ts'
+import { closeFirst, mend } from './driver.ts'
 import { type HostFigures, watchHosts } from './hosts.ts'
 
 export interface RingOptions {
@@ -14,6 +15,8 @@ export interface RingOptions {
   password?: string | undefined
   /** PEM of the authority that signed the nodes' certificates; TLS with it. */
   ca?: string | undefined
+  /** How long an answer is waited for, 5 s. */
+  answerMs?: number | undefined
 }
 export type Value = string | number | null | readonly string[]
 export type Statement = readonly [query: string, values: readonly Value[]]
@@ -22,12 +25,24 @@ export type Row = Record<string, unknown>
 /** What became of a conditional batch; `unknown` is to be looked up before anyone is answered. */
 export type Outcome = 'applied' | 'refused' | 'unknown'
 
+/** An attempt that failed may have been decided all the same; the next would then be refused, as if another had been first. */
+const NEVER = new policies.retry.FallthroughRetryPolicy()
+/** The types do not know that there may be none. */
+const NO_CLOCK = null as unknown as policies.timestampGeneration.TimestampGenerator
 /** Reads under way at once, of one call. */
 const AT_ONCE = 64
 const ANSWER_MS = 5_000
+/** What each statement of a conditional batch adds to it; one may have 20,000. */
+const STATEMENT_MS = 1
 /** Of a page of everything. */
 const SCAN_MS = 30_000
 const CONNECT_MS = 5_000
+/** A line that is idle for so many times as long as an answer may take is asked whether it is there. */
+const HEARTBEAT = 6
+/** What may be repeated is, for so long: the driver connects again after a fifth of a second. */
+const PATIENCE_MS = 2_000
+const PAUSE_MS = 50
+const SCHEMA_MS = 60_000
 const CQL_PORT = 9042
 
 /** The cause stays in the server's log. */
@@ -39,7 +54,10 @@ export class Ring {
   readonly #consistency: number
   readonly #serial: number
 
-  private constructor(client: Client, local: boolean) {
+  readonly #answerMs: number
+
+  private constructor(client: Client, local: boolean, answerMs: number) {
+    this.#answerMs = answerMs
     const { consistencies } = types
     this.#client = client
     this.#consistency = local ? consistencies.localQuorum : consistencies.quorum
@@ -48,7 +66,7 @@ export class Ring {
 
   /** Without a keyspace: for what is above all of them. @throws Error: no node answers, or it refuses. */
   static async connect(options: Omit<RingOptions, 'keyspace'>, keyspace?: string): Promise<Ring> {
-    const { hosts, datacenter, user, password, ca, consistency } = options
+    const { hosts, datacenter, user, password, ca, consistency, answerMs = ANSWER_MS } = options
     const client = new Client({
       contactPoints: [...hosts],
       localDataCenter: datacenter,
@@ -57,8 +75,11 @@ export class Ring {
       ...(keyspace !== undefined && { keyspace }),
       ...(user !== undefined && { authProvider: new auth.PlainTextAuthProvider(user, password ?? '') }),
       ...(ca !== undefined && { sslOptions: { ca: [ca], rejectUnauthorized: true } }),
-      socketOptions: { readTimeout: ANSWER_MS, connectTimeout: CONNECT_MS, keepAlive: true },
+      pooling: { heartBeatInterval: answerMs * HEARTBEAT },
+      socketOptions: { readTimeout: answerMs, connectTimeout: CONNECT_MS, keepAlive: true },
       policies: {
+        // Every write has its own time, or that of the node which decides it: none that depends on the clock here.
+        timestampGeneration: NO_CLOCK,
         reconnection: new policies.reconnection.ExponentialReconnectionPolicy(200, 5_000, true),
       },
       queryOptions: { prepare: true },
@@ -70,12 +91,13 @@ export class Ring {
       closeFirst(client)
       throw cause
     }
-    return new Ring(client, consistency === 'local-quorum')
+    mend(client)
+    return new Ring(client, consistency === 'local-quorum', answerMs)
   }
 
   /** The same connections, deciding with all datacenters: for what servers of each must agree on. */
   everywhere(): Ring {
-    return new Ring(this.#client, false)
+    return new Ring(this.#client, false, this.#answerMs)
   }
 
   /** @throws Fault `log-unavailable` */
@@ -97,7 +119,7 @@ export class Ring {
   }
 
   /** Ends what is under way in the partition, as applied or as never to be; then reads. @throws Fault `log-unavailable` */
-  async readSerial(query: string, values: readonly Value[], withinMs = ANSWER_MS): Promise<Row[]> {
+  async readSerial(query: string, values: readonly Value[], withinMs?: number): Promise<Row[]> {
     return this.#rows(query, values, this.#serial, withinMs)
   }
 
@@ -121,24 +143,18 @@ export class Ring {
   /** Statements of one partition that may be repeated, as one mutation. @throws Fault `log-unavailable` */
   async write(statements: readonly Statement[]): Promise<void> {
     const queries = statements.map(([query, params]) => ({ query, params: [...params] }))
-    try {
-      await this.#client.batch(queries, {
-        prepare: true,
-        logged: false,
-        consistency: this.#consistency,
-        isIdempotent: true,
-      })
-    } catch (cause) {
-      throw unavailable(cause)
-    }
+    const options = { prepare: true, logged: false, consistency: this.#consistency, isIdempotent: true }
+    await patiently(() => this.#client.batch(queries, options), isUnanswered).catch(thrown)
   }
 
   /** Statements of one partition, all if every condition holds, or none. */
   async compareAndSet(statements: readonly Statement[]): Promise<{ outcome: Outcome; cause?: unknown }> {
     const queries = statements.map(([query, params]) => ({ query, params: [...params] }))
     const options = { prepare: true, logged: true, consistency: this.#consistency, serialConsistency: this.#serial }
+    const readTimeout = this.#answerMs + statements.length * STATEMENT_MS
     try {
-      const { rows } = await this.#client.batch(queries, { ...options, isIdempotent: false })
+      const call = () => this.#client.batch(queries, { ...options, readTimeout, isIdempotent: false, retry: NEVER })
+      const { rows } = await patiently(call, isUnsent)
       return { outcome: rows[0]?.['[applied]'] === true ? 'applied' : 'refused' }
     } catch (cause) {
       // Also where too few nodes are there: they may have gone while it was under way.
@@ -146,9 +162,10 @@ export class Ring {
     }
   }
 
-  /** A statement of a schema, or one that belongs to no partition. */
+  /** A statement of a schema, which all nodes agree on before it is answered. */
   async command(query: string): Promise<Row[]> {
-    return (await this.#client.execute(query, [], { prepare: false })).rows as unknown as Row[]
+    const { rows } = await this.#client.execute(query, [], { prepare: false, readTimeout: SCHEMA_MS })
+    return rows as unknown as Row[]
   }
 
   /** From now on what becomes of the nodes is counted. */
@@ -160,24 +177,41 @@ export class Ring {
     await this.#client.shutdown()
   }
 
-  async #rows(query: string, values: readonly Value[], consistency: number, readTimeout = ANSWER_MS): Promise<Row[]> {
-    const options = { prepare: true, consistency, isIdempotent: true, readTimeout }
-    try {
+  #rows(query: string, values: readonly Value[], consistency: number, withinMs?: number): Promise<Row[]> {
+    const within = withinMs === undefined ? {} : { readTimeout: withinMs }
+    const options = { prepare: true, consistency, isIdempotent: true, ...within }
+    return patiently(async () => {
       const all: Row[] = []
-      const result = await this.#client.execute(query, [...values], options)
-      for await (const row of result) all.push(row as unknown as Row)
+      for await (const row of await this.#client.execute(query, [...values], options)) all.push(row as unknown as Row)
       return all
-    } catch (cause) {
-      throw unavailable(cause)
-    }
+    }, isUnanswered).catch(thrown)
   }
 }
 
-/** What a client asked first; the driver forgets to close it where it then refuses to connect, and it holds the process. */
-function closeFirst(client: Client): void {
-  const { controlConnection } = client as { controlConnection?: { connection?: { close(): void } } }
-  controlConnection?.connection?.close()
+function thrown(cause: unknown): never {
+  throw unavailable(cause)
 }
+
+/** As long as what went wrong says that it may be tried again. @throws what it throws last */
+async function patiently<Result>(work: () => Promise<Result>, again: (cause: unknown) => boolean): Promise<Result> {
+  const end = performance.now() + PATIENCE_MS
+  for (let ms = PAUSE_MS; ; ms *= 2) {
+    try {
+      return await work()
+    } catch (cause) {
+      if (performance.now() + ms > end || !again(cause)) throw cause
+      await new Promise(resolve => setTimeout(resolve, ms))
+    }
+  }
+}
+/** What a node has answered, it would again. */
+const isUnanswered = (cause: unknown): boolean => !(cause instanceof errors.ResponseError)
+/** No node was there to send it to. */
+function isUnsent(cause: unknown): boolean {
+  if (!(cause instanceof errors.NoHostAvailableError)) return isNoLine(cause)
+  return Object.values(cause.innerErrors ?? {}).every(isNoLine)
+}
+const isNoLine = (cause: unknown): boolean => cause instanceof Error && cause.message === 'No connection available'
 
 function portOf([first = '']: readonly string[]): number {
   const [, port] = /:(\d+)$/.exec(first) ?? []

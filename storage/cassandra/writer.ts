@@ -6,6 +6,7 @@ import {
   CELL,
   type Cell,
   cellOf,
+  fenceCell,
   holdCell,
   lockCell,
   markApplied,
@@ -37,6 +38,8 @@ interface Needs {
 const ATTEMPTS = 60
 const PAUSE_MS = 5
 const MAX_PAUSE_MS = 200
+/** Tries to keep away a write whose answer was lost. */
+const FENCES = 3
 /** Keys of one partition that are read by one query. */
 const KEYS_AT_ONCE = 100
 
@@ -132,10 +135,21 @@ export class Writer {
     const statements = steps.map(({ place, before, next }) =>
       next ? setCell(place, before, next, token) : holdCell(place, before),
     )
-    return this.#set(statements, async () => {
-      const [row] = await this.#needs.ring.readSerial(...readCell((bearer as Step).place))
-      return cellOf(row).token === token
-    })
+    return this.#set(statements, () => this.#isSet(bearer as Step, token))
+  }
+
+  /** Of a write whose answer was lost: it was made, or never will be. @throws Fault `log-unavailable`: others wrote since. */
+  async #isSet({ place, before }: Step, token: string): Promise<boolean> {
+    const { ring } = this.#needs
+    const fence = newToken()
+    for (let tries = 1; ; tries++) {
+      const found = cellOf((await ring.readSerial(...readCell(place)))[0]).token
+      if (found === token) return true
+      if (found === fence) return false
+      if (found !== before.token || tries > FENCES) throw new Error('What became of a write cannot be told.')
+      const { outcome } = await ring.compareAndSet([fenceCell(place, before, fence)])
+      if (outcome === 'applied') return false
+    }
   }
 
   /** Whether it was set; where that is unknown, it is looked up. */
