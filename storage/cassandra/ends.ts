@@ -85,3 +85,11 @@ export const markFirst = (conversation: ConversationKey, first: number): Stateme
   'UPDATE heads USING TIMESTAMP ? SET first = ? WHERE conversation = ?',
   [first, first, conversation],
 ]
+export const markFreed = (conversation: ConversationKey, freed: number): Statement => [
+  'UPDATE heads USING TIMESTAMP ? SET freed = ? WHERE conversation = ?',
+  [freed, freed, conversation],
+]
+export const markForgotten = (conversation: ConversationKey, forgotten: number): Statement => [
+  'UPDATE heads USING TIMESTAMP ? SET forgotten = ? WHERE conversation = ?',
+  [forgotten, forgotten, conversation],
+]

@@ -7,7 +7,7 @@ import type { Table } from '../../core/ports.ts'
 import type { ConversationItem, EntryItem, Item, RecordItem, RemainsItem, RepeatItem } from '../archive.ts'
 import { part } from '../shape.ts'
 import { homeOf } from './cells.ts'
-import { type Ends, hintBucket, markFirst, markSettled } from './ends.ts'
+import { type Ends, hintBucket, markFirst, markForgotten, markFreed, markSettled } from './ends.ts'
 import { repeatName } from './entries.ts'
 import { entriesOf, putEntry } from './places.ts'
 import type { Statement } from './ring.ts'
@@ -56,7 +56,7 @@ export class Filling {
     const heads: Statement[] = [
       ...(last > 0 ? [hintBucket(conversation, last)] : []),
       markSettled(conversation, seq),
-      ...(first > 1 ? [markFirst(conversation, first)] : []),
+      ...(first > 1 ? [markFirst(conversation, first), markFreed(conversation, first)] : []),
       ...(forgotten > 0 ? [markForgotten(conversation, forgotten)] : []),
     ]
     return [
@@ -124,8 +124,3 @@ export class Filling {
 }
 
 const partitionOf = (conversation: string, bucket: number) => `log\0${conversation}\0${bucket}`
-
-const markForgotten = (conversation: string, forgotten: number): Statement => [
-  'UPDATE heads USING TIMESTAMP ? SET forgotten = ? WHERE conversation = ?',
-  [forgotten, forgotten, conversation],
-]

@@ -57,17 +57,23 @@ export class CassandraRecords implements Records {
     const { ring } = this.#needs
     const home = homeOf(from, { partition, key: '' })
     const found: Found<Row>[] = []
-    for (let { after } = range; ; ) {
-      const wanted = { ...range, limit: range.limit - found.length, ...(after !== undefined && { after }) }
-      const rows = await scanRows(ring, CELL, { home, table: from.name, partition }, wanted)
+    let { after } = range
+    // Removed rows are still read for a while, and are nobody's: the more there are, the larger the steps past them.
+    for (let limit = range.limit; ; limit = Math.min(4 * limit, MAX_ROWS)) {
+      const rows = await scanRows(
+        ring,
+        CELL,
+        { home, table: from.name, partition },
+        { ...range, limit, ...(after !== undefined && { after }) },
+      )
       for (const row of rows) {
         const place: Place = { home, table: from as Table<never>, partition, key: row.key as string }
         after = cursorOf(place.key)
         const one = foundOf<Row>(place, await this.#settled(place, cellOf(row)), after)
         if (one) found.push(one)
+        if (found.length === range.limit) return found
       }
-      // Removed rows are still read for a while, and are nobody's.
-      if (rows.length < wanted.limit || found.length === range.limit) return found
+      if (rows.length < limit) return found
     }
   }
 

@@ -8,8 +8,9 @@ import { entryOf, type Repeat, removedEntry, repeatOf } from './entries.ts'
 import type { Shared } from './log.ts'
 import type { Row } from './ring.ts'
 
-/** A clientMessageId is known for so long, and in the bucket before at least. */
-const KNOWN_MS = 30 * 86_400_000
+/** A clientMessageId is known for so long, and for so many entries at least. */
+export const KNOWN_MS = 30 * 86_400_000
+export const KNOWN_ENTRIES = 10_000
 
 export interface Found {
   append: Append
@@ -47,9 +48,10 @@ export class Repeats {
   }
 
   async #recent(bucket: number): Promise<number[]> {
-    const { ring, clock } = this.#shared
-    const buckets = [bucket - 1]
-    for (let one = bucket - 2; one >= 0; one--) {
+    const { ring, ends, clock } = this.#shared
+    const always = ends.bucketOf(ends.firstOf(bucket) - KNOWN_ENTRIES)
+    const buckets = Array.from({ length: bucket - always }, (_, nth) => bucket - 1 - nth)
+    for (let one = always - 1; one >= 0; one--) {
       const query = 'SELECT tail_at FROM log WHERE conversation = ? AND bucket = ? LIMIT 1'
       const [row] = await ring.read(query, [this.#conversation, one])
       if (!row || Number(row.tail_at) < clock.now() - KNOWN_MS) break

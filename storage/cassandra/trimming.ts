@@ -1,10 +1,11 @@
-/** Removing old entries: whole buckets, but for what finds repeats. */
+/** Removing old entries: whole buckets, but for what finds repeats, which goes when nobody asks for it any more. */
 import type { ConversationKey } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
 import type { Seq } from '../../protocol/ids.ts'
-import { markFirst } from './ends.ts'
-import { entryOf, repeatName } from './entries.ts'
+import { type End, markFirst, markForgotten, markFreed } from './ends.ts'
+import { entryOf, remainsOf, repeatName } from './entries.ts'
 import type { Shared } from './log.ts'
+import { KNOWN_ENTRIES, KNOWN_MS } from './repeats.ts'
 import type { Row, Statement } from './ring.ts'
 
 /** What stays of entries is written so many at a time. */
@@ -13,53 +14,92 @@ const AT_ONCE = 200
 export async function trim(shared: Shared, conversation: ConversationKey, below: Seq): Promise<void> {
   const { ends, ring } = shared
   const end = await ends.find(conversation)
+  if (end.seq === 0) return
   const wanted = ends.firstOf(ends.bucketOf(Math.min(below, end.seq)))
-  if (end.seq === 0 || wanted <= end.first) return
-  await ring.write([markFirst(conversation, wanted)])
-  for (let bucket = ends.bucketOf(end.first); bucket < ends.bucketOf(wanted); bucket++)
-    await empty(shared, conversation, bucket)
+  if (wanted > end.first) await ring.write([markFirst(conversation, wanted)])
+  const first = Math.max(wanted, end.first) as Seq
+  const [head] = await ring.read('SELECT freed, forgotten FROM heads WHERE conversation = ?', [conversation])
+  const forgotten = Number(head?.forgotten ?? 0)
+  for (let bucket = ends.bucketOf(Number(head?.freed ?? 1)); ends.lastOf(bucket) < first; bucket++) {
+    await empty(shared, conversation, bucket, forgotten)
+    await ring.write([markFreed(conversation, ends.firstOf(bucket + 1))])
+  }
+  await forget(shared, conversation, { ...end, first }, forgotten)
 }
 
-/** A bucket that is full and whose entries nobody reads any more. */
+/** A bucket that is full and whose entries nobody reads any more. Other servers may be at it as well. */
 async function empty(
   { ring, ends, retractions }: Shared,
   conversation: ConversationKey,
   bucket: number,
+  forgotten: number,
 ): Promise<void> {
   const columns = 'seq, kind, sender, n, sent_at, entry, retracted, lock'
-  const query = `SELECT ${columns} FROM log WHERE conversation = ? AND bucket = ? AND seq > 0`
-  const found = await ring.read(query, [conversation, bucket])
+  const query = `SELECT ${columns} FROM log WHERE conversation = ? AND bucket = ? AND seq > ?`
+  const found = await ring.read(query, [conversation, bucket, forgotten])
   const rows = await ring.each(found, row => retractions.seen(conversation, row))
-  const holds: Statement = [
-    'UPDATE log SET tail = ? WHERE conversation = ? AND bucket = ? IF tail = ?',
-    [ends.lastOf(bucket), conversation, bucket, ends.lastOf(bucket)],
-  ]
-  const remains = rows.flatMap(row => remainsOf(conversation, bucket, row))
-  for (let at = 0; at < remains.length; at += AT_ONCE) await set(ring, [holds, ...remains.slice(at, at + AT_ONCE)])
+  const holds = holdsAt(conversation, bucket, ends.lastOf(bucket))
+  const remains = rows.flatMap(row => keep(conversation, bucket, row))
+  for (let at = 0; at < remains.length; at += AT_ONCE) {
+    const some = remains.slice(at, at + AT_ONCE)
+    // Where somebody has removed one of them already, the others stay all the same.
+    if (!(await set(ring, [holds, ...some]))) for (const one of some) await set(ring, [holds, one])
+  }
   await set(ring, [
     holds,
     ['DELETE FROM log WHERE conversation = ? AND bucket = ? AND seq > 0', [conversation, bucket]],
   ])
 }
 
-function remainsOf(conversation: ConversationKey, bucket: number, row: Row): Statement[] {
+/** Every write to a bucket is conditional: one that were not would lose against those with a clock ahead. */
+const holdsAt = (conversation: ConversationKey, bucket: number, tail: number): Statement => [
+  'UPDATE log SET tail = ? WHERE conversation = ? AND bucket = ? IF tail = ?',
+  [tail, conversation, bucket, tail],
+]
+
+function keep(conversation: ConversationKey, bucket: number, row: Row): Statement[] {
   const { entry } = entryOf(row)
-  const { id, type, clientMessageId, retracted } = entry.entry
-  if (typeof clientMessageId !== 'string') return []
+  const { clientMessageId } = entry.entry
+  const remains = remainsOf(entry)
+  if (typeof clientMessageId !== 'string' || remains === undefined) return []
   return [
     [
       `UPDATE log SET kind = ?, sender = ?, n = ?, sent_at = ?, entry = ?
-       WHERE conversation = ? AND bucket = ? AND seq = 0 AND name = ?`,
+       WHERE conversation = ? AND bucket = ? AND seq = 0 AND name = ? IF target = ?`,
       [
-        ...[entry.kind, entry.from, entry.n, entry.sentAt],
-        ...[JSON.stringify({ id, type, clientMessageId, retracted })],
-        ...[conversation, bucket, repeatName(entry.from, clientMessageId)],
+        ...[entry.kind, entry.from, entry.n, entry.sentAt, remains],
+        ...[conversation, bucket, repeatName(entry.from, clientMessageId), entry.seq],
       ],
     ],
   ]
 }
 
-async function set(ring: Shared['ring'], statements: readonly Statement[]): Promise<void> {
+/** What finds repeats in buckets where none is looked for any more. */
+async function forget(
+  { ring, ends, clock }: Shared,
+  conversation: ConversationKey,
+  { seq, first }: End,
+  forgotten: number,
+): Promise<void> {
+  const below = Math.min(first - 1, seq - KNOWN_ENTRIES)
+  for (let bucket = ends.bucketOf(forgotten + 1); ends.lastOf(bucket) <= below; bucket++) {
+    const query = 'SELECT tail_at FROM log WHERE conversation = ? AND bucket = ? LIMIT 1'
+    const [row] = await ring.read(query, [conversation, bucket])
+    if (!row || Number(row.tail_at) >= clock.now() - KNOWN_MS) return
+    const last = ends.lastOf(bucket)
+    await set(ring, [
+      holdsAt(conversation, bucket, last),
+      [
+        `DELETE FROM log WHERE conversation = ? AND bucket = ? AND seq = 0 AND name >= 'c:' AND name < 'c;'`,
+        [conversation, bucket],
+      ],
+    ])
+    await ring.write([markForgotten(conversation, last)])
+  }
+}
+
+async function set(ring: Shared['ring'], statements: readonly Statement[]): Promise<boolean> {
   const { outcome, cause } = await ring.compareAndSet(statements)
   if (outcome === 'unknown') throw new Fault('log-unavailable', {}, { cause })
+  return outcome === 'applied'
 }
