@@ -1,11 +1,12 @@
 /** Keyspaces of tests, in the Cassandra that CASSANDRA names, as test/run.mjs does, or else in one of the file's own. */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { after, type TestContext } from 'node:test'
+import { after } from 'node:test'
 import { type CassandraNeeds, openCassandra } from '../../storage/cassandra/open.ts'
 import { Ring } from '../../storage/cassandra/ring.ts'
 import { absentJava } from './cassandra/java.ts'
 import { CassandraNodes } from './cassandra.ts'
+import type { Ends } from './ends.ts'
 
 /** Where it is, or why there is none; where REQUIRE_REAL_PARTS is set, there must be one. */
 export async function cassandra(): Promise<{ hosts: string[]; skip: string | false }> {
@@ -21,7 +22,7 @@ export async function cassandra(): Promise<{ hosts: string[]; skip: string | fal
 export type Ours = Omit<CassandraNeeds, 'clock' | 'observer'>
 
 /** One of a test's own, which goes with it. */
-export function keyspaceOf(t: TestContext, hosts: readonly string[], more: Partial<Ours> = {}): Ours {
+export function keyspaceOf(t: Ends, hosts: readonly string[], more: Partial<Ours> = {}): Ours {
   const keyspace = `t${randomBytes(6).toString('hex')}`
   const replication = Math.min(3, hosts.length)
   const ours: Ours = {
@@ -34,6 +35,23 @@ export function keyspaceOf(t: TestContext, hosts: readonly string[], more: Parti
     await ring.command(`DROP KEYSPACE IF EXISTS ${keyspace}`)
   })
   return ours
+}
+
+/** Every table that holds data; what servers agreed on stays. */
+const TABLES = ['log', 'heads', 'records', 'record_index', 'decisions']
+
+/** One for all tests of a file, called before them: each gets it empty, which takes a fraction of what a new one does. */
+export function sharedKeyspace(hosts: readonly string[]): () => Promise<Ours> {
+  const ours = keyspaceOf({ after }, hosts)
+  let isUsed = false
+  return async () => {
+    if (isUsed) {
+      await using ring = await ringOf(ours, ours.keyspace)
+      for (const table of TABLES) await ring.command(`TRUNCATE ${table}`)
+    }
+    isUsed = true
+    return ours
+  }
 }
 
 /** What a server asks Cassandra through, past its log and records. */
