@@ -46,28 +46,25 @@ export async function migrate(
   ring: Ring,
   wanted: readonly Migration[],
   pause: (ms: number) => Promise<void>,
+  lockSeconds = LOCK_SECONDS,
 ): Promise<void> {
   await ring.command('CREATE TABLE IF NOT EXISTS migrations (number int PRIMARY KEY, name text, sha256 text)')
   await ring.command('CREATE TABLE IF NOT EXISTS migration_lock (id int PRIMARY KEY, holder text)')
   if ((await missing(ring, wanted)).length === 0) return
-  const holder = randomBytes(9).toString('base64url')
-  await acquire(ring, holder, pause)
+  const lock = new Lock(ring, lockSeconds)
+  await lock.acquire(pause)
   try {
     for (const migration of await missing(ring, wanted)) {
-      for (const statement of statementsOf(migration.text)) {
-        await hold(ring, holder)
-        await ring.command(ifAbsent(statement))
-      }
+      for (const statement of statementsOf(migration.text)) await lock.during(() => ring.command(ifAbsent(statement)))
       const { number, name, text } = migration
       const set = 'INSERT INTO migrations (number, name, sha256) VALUES (?, ?, ?)'
       await ring.write([[set, [number, name, hashOf(text)]]])
     }
   } finally {
-    await ring.compareAndSet([['DELETE FROM migration_lock WHERE id = 1 IF holder = ?', [holder]]])
+    await lock.release()
   }
 }
 
-/** What is still to be applied. @throws CannotOpen */
 export async function missing(ring: Ring, wanted: readonly Migration[]): Promise<Migration[]> {
   const rows = await ring.read('SELECT number, name, sha256 FROM migrations', [])
   const applied = new Map(rows.map(row => [Number(row.number), row]))
@@ -88,22 +85,54 @@ const ifAbsent = (statement: string) =>
     .replace(/^CREATE TABLE (?!IF NOT EXISTS)/i, 'CREATE TABLE IF NOT EXISTS ')
     .replace(/^(ALTER TABLE \S+ ADD) (?!IF NOT EXISTS)/i, '$1 IF NOT EXISTS ')
 
-async function acquire(ring: Ring, holder: string, pause: (ms: number) => Promise<void>): Promise<void> {
-  const insert = `INSERT INTO migration_lock (id, holder) VALUES (1, ?) IF NOT EXISTS USING TTL ${LOCK_SECONDS}`
-  for (let waited = 0; ; waited += RETRY_MS) {
-    const { outcome } = await ring.compareAndSet([[insert, [holder]]])
-    if (outcome === 'applied') return
-    const [row] = await ring.readSerial('SELECT holder FROM migration_lock WHERE id = 1', [])
-    if (row?.holder === holder) return
-    if (waited >= WAIT_MS) throw new CannotOpen('Another node has been changing the schema for two minutes.')
-    await pause(RETRY_MS)
-  }
-}
+/** Nodes that make the same table at once would make two of it, so one of them does. */
+class Lock {
+  readonly #ring: Ring
+  readonly #seconds: number
+  readonly #holder = randomBytes(9).toString('base64url')
 
-async function hold(ring: Ring, holder: string): Promise<void> {
-  const again = `UPDATE migration_lock USING TTL ${LOCK_SECONDS} SET holder = ? WHERE id = 1 IF holder = ?`
-  const { outcome } = await ring.compareAndSet([[again, [holder, holder]]])
-  if (outcome !== 'applied') throw new CannotOpen('Another node took over the change of the schema.')
+  constructor(ring: Ring, seconds: number) {
+    this.#ring = ring
+    this.#seconds = seconds
+  }
+
+  /** @throws CannotOpen: others have had it for too long. */
+  async acquire(pause: (ms: number) => Promise<void>): Promise<void> {
+    const insert = `INSERT INTO migration_lock (id, holder) VALUES (1, ?) IF NOT EXISTS USING TTL ${this.#seconds}`
+    for (let waited = 0; ; waited += RETRY_MS) {
+      const { outcome } = await this.#ring.compareAndSet([[insert, [this.#holder]]])
+      if (outcome === 'applied' || (await this.#isMine())) return
+      if (waited >= WAIT_MS) throw new CannotOpen('Another node has been changing the schema for two minutes.')
+      await pause(RETRY_MS)
+    }
+  }
+
+  /** A statement may take longer than a lock lasts. @throws CannotOpen: it was lost before */
+  async during(work: () => Promise<unknown>): Promise<void> {
+    await this.#hold()
+    const timer = setInterval(() => void this.#hold().catch(() => {}), (this.#seconds * 1000) / 3)
+    try {
+      await work()
+    } finally {
+      clearInterval(timer)
+    }
+  }
+
+  async release(): Promise<void> {
+    await this.#ring.compareAndSet([['DELETE FROM migration_lock WHERE id = 1 IF holder = ?', [this.#holder]]])
+  }
+
+  async #hold(): Promise<void> {
+    const again = `UPDATE migration_lock USING TTL ${this.#seconds} SET holder = ? WHERE id = 1 IF holder = ?`
+    const { outcome } = await this.#ring.compareAndSet([[again, [this.#holder, this.#holder]]])
+    if (outcome !== 'applied' && !(await this.#isMine()))
+      throw new CannotOpen('Another node took over the change of the schema.')
+  }
+
+  async #isMine(): Promise<boolean> {
+    const [row] = await this.#ring.readSerial('SELECT holder FROM migration_lock WHERE id = 1', [])
+    return row?.holder === this.#holder
+  }
 }
 
 const hashOf = (text: string) => createHash('sha256').update(text).digest('hex')
