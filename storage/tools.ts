@@ -8,6 +8,9 @@ import type { Word } from './redis/word.ts'
 export type { KeyspaceSurvey, Survey } from './cassandra/survey.ts'
 export type { Word } from './redis/word.ts'
 
+/** Long work that would begin again waits longer for an answer than people do. */
+const TOOL = { observer: {}, answerMs: 30_000 }
+
 export type ClusterNeeds = Omit<CassandraNeeds, 'observer' | 'bus'>
 
 /**
@@ -16,13 +19,13 @@ export type ClusterNeeds = Omit<CassandraNeeds, 'observer' | 'bus'>
  */
 export async function withClusterArchive<T>(needs: ClusterNeeds, use: (archive: Archive) => Promise<T>): Promise<T> {
   const { withArchive } = await import('./cassandra/tools.ts')
-  return withArchive({ ...needs, observer: {} }, use)
+  return withArchive({ ...needs, ...TOOL }, use)
 }
 
 /** Begins to fill an empty keyspace, or goes on with it. @throws CannotOpen: it has data */
 export async function openClusterRestoration(needs: ClusterNeeds): Promise<Restoration> {
   const { openRestoration } = await import('./cassandra/tools.ts')
-  return openRestoration({ ...needs, observer: {} })
+  return openRestoration({ ...needs, ...TOOL })
 }
 
 /** Looks at Cassandra, and changes nothing. @throws CannotOpen: no node answers, or it refuses us */
