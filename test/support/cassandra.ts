@@ -5,7 +5,7 @@ import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, 
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { commandOf, install, RECIPE } from './cassandra/java.ts'
+import { commandOf, configOf, install, RECIPE } from './cassandra/java.ts'
 import { bound, type Ends, finish, freePorts } from './ends.ts'
 
 const READY_MS = 240_000
@@ -141,7 +141,7 @@ export class CassandraNodes {
       TOKEN: String(1n - 2n ** 63n + BigInt(i - 1) * step),
     }
     const template = readFileSync(join(RECIPE, 'cassandra.yaml'), 'utf8')
-    return template.replace(/@([A-Z_]+)@/g, (_, name: string) => String(values[name]))
+    return configOf(template).replace(/@([A-Z_]+)@/g, (_, name: string) => String(values[name]))
   }
 
   /** Each node that runs finds, for a read, as many replicas as run. */

@@ -25,11 +25,22 @@ const JAVA = [
   '-Dcassandra.skip_wait_for_gossip_to_settle=0',
 ]
 
+/** Another version than the recipe's, for a run by hand: 4.1.9. It is of Java 11, and of 17 with what this allows. */
+const VERSION = process.env.CASSANDRA_VERSION
+// biome-ignore format: a list
+const MEASURED = ['java.util', 'java.util.concurrent', 'java.util.concurrent.atomic', 'java.util.concurrent.locks', 'java.util.function', 'java.util.regex', 'java.nio', 'java.nio.channels', 'java.nio.charset', 'java.nio.file', 'java.net', 'java.math', 'java.text', 'java.time', 'java.security', 'java.lang.invoke', 'sun.nio.cs', 'sun.nio.fs', 'sun.net.www.protocol.jar', 'sun.net.www.protocol.file', 'jdk.internal.util', 'jdk.internal.access', 'jdk.internal.perf', 'jdk.internal.misc', 'jdk.internal.vm', 'sun.security.action']
+const OLD = VERSION?.startsWith('4.')
+  ? ['-Djava.security.manager=allow', ...MEASURED.map(name => `--add-opens=java.base/${name}=ALL-UNNAMED`)]
+  : []
+/** What a version before 5 does not know and refuses to start with. */
+export const configOf = (yaml: string) =>
+  OLD.length > 0 ? yaml.replace(/^storage_compatibility_mode: .*$/m, '') : yaml
+
 /** Of a node: what is run, with which arguments. */
 export function commandOf(jars: string, config: string, options: readonly string[]): [program: string, args: string[]] {
   const agent = readdirSync(jars).find(name => /^jamm-.*\.jar$/.test(name))
   const own = [`-javaagent:${join(jars, agent ?? 'jamm.jar')}`, `-Dcassandra.config=file:${config}`]
-  return [javaProgram(), [...JAVA, ...own, ...options, '-cp', join(jars, '*'), DAEMON]]
+  return [javaProgram(), [...JAVA, ...OLD, ...own, ...options, '-cp', join(jars, '*'), DAEMON]]
 }
 
 const javaProgram = () => (process.env.JAVA_HOME ? join(process.env.JAVA_HOME, 'bin/java') : 'java')
@@ -42,6 +53,7 @@ export function install(): string {
   if (CASSANDRA_HOME) return join(CASSANDRA_HOME, 'lib')
   const named = createHash('sha256')
     .update(readFileSync(join(RECIPE, 'pom.xml')))
+    .update(VERSION ?? '')
     .digest('hex')
     .slice(0, 12)
   const jars = join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'im-cassandra', named)
@@ -64,7 +76,8 @@ export function absentJava(): string | false {
 /** Several processes may do it at once: the first one's are kept. */
 function fetchJars(jars: string): void {
   const half = `${jars}.${process.pid}`
-  const goal = ['dependency:copy-dependencies', '-DincludeScope=runtime', `-DoutputDirectory=${half}`]
+  const version = VERSION ? [`-Dcassandra.version=${VERSION}`] : []
+  const goal = ['dependency:copy-dependencies', '-DincludeScope=runtime', `-DoutputDirectory=${half}`, ...version]
   const { status, stdout, stderr } = spawnSync('mvn', ['-B', '-q', '-f', join(RECIPE, 'pom.xml'), ...goal], {
     encoding: 'utf8',
   })
