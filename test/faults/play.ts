@@ -13,6 +13,11 @@ export const SEEDS = scale('FAULT_SEEDS', 1)
 const SEED = seedOfRun()
 /** Messages a second, over all users. */
 const PER_SECOND = scale('FAULT_RATE', 40)
+/** As it was told to be played, but for one seed. */
+const SCALED = Object.entries({ ...process.env, FAULT_SEEDS: '1' })
+  .filter(([variable]) => /^FAULT_(USERS|SEEDS|RATE|CONNECTS)$/.test(variable))
+  .map(([variable, value]) => `${variable}=${value}`)
+  .join(' ')
 
 /** Why a cluster cannot be started here. */
 export function withoutCluster(): string | false {
@@ -71,28 +76,22 @@ export class Faults<S extends Stage> {
       const outcome = await round.judge()
       add(total, outcome, more ?? {})
       t.diagnostic(`seed ${seed}: clients were told ${JSON.stringify(Object.fromEntries(outcome.told))}`)
-      if (outcome.says.length === 0) {
-        round.forget()
-        return []
-      }
-      const scaled = `FAULT_USERS=${USERS} FAULT_SEEDS=1`
-      const replay = `SEED=${seed} ${scaled} node --test --test-name-pattern='^${name}:' dist/test/${this.#file}.test.js`
-      for (const server of servers) t.diagnostic(await refusals(server))
-      const wrong = servers.map(({ log }, i) => `n${i + 1}: ${errorsOf(log)}`)
-      return [...outcome.says, `The history is ${outcome.history}. To play it again: ${replay}`, ...wrong]
+      if (outcome.says.length > 0) return [...outcome.says, ...this.#again(name, seed, round)]
+      round.forget()
+      return []
+    } catch (thrown) {
+      return [`not played to its end: ${thrown}`, ...round.recorder.problems, ...this.#again(name, seed, round)]
     } finally {
       round.end()
     }
   }
-}
 
-/** What a server refused, by fault. */
-async function refusals({ ports }: TestServer): Promise<string> {
-  const told = await (await fetch(`http://127.0.0.1:${ports.http}/metrics`)).text()
-  return told
-    .split('\n')
-    .filter(line => /^im_\w*(refused|ended)\w*\{/.test(line))
-    .join(', ')
+  /** How a round that failed is looked at. */
+  #again(name: string, seed: number, { recorder }: Round): string[] {
+    const command = `SEED=${seed} ${SCALED} node --test --test-name-pattern='^${name}:' dist/test/${this.#file}.test.js`
+    const wrong = this.#stage?.servers.map(({ log }, i) => `n${i + 1}: ${errorsOf(log)}`) ?? []
+    return [`The history is ${recorder.path}. To play it again: ${command}`, ...wrong]
+  }
 }
 
 /** The last errors that a server logged. */
