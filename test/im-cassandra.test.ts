@@ -314,7 +314,7 @@ test('a doctor of a cluster says what is there, what is wrong, and what to do, w
   const ended = await on({ ...settingsOf(ours, url), IM_CASSANDRA_HOSTS: `127.0.0.1:${port}` }, 'doctor')
   assert.match(ended.out, /did not reply before timeout/)
   assert.deepEqual([ended.code, ended.errors], [1, ''])
-  assert.ok(performance.now() - from < 20_000, 'the command ends with its answer')
+  assert.ok(performance.now() - from < 28_000, 'the command ends with its answer')
   const replica = await RedisServer.start(t, '--replicaof', '127.0.0.1', '1')
   assert.match(
     (await look({ IM_REDIS_URL: replica.url })).problems,

@@ -76,7 +76,7 @@ async function leased(ring) {
   for (const owner of [a, b]) owner.close()
   const lost = acknowledged.filter(([, text]) => !there.has(text)).length
   const twice = acknowledged.length - new Set(acknowledged.map(([seq]) => seq)).size
-  return `${lost} of ${acknowledged.length}; ${twice} numbers given twice`
+  return `${lost} of ${acknowledged.length}; numbers given twice: ${twice}`
 }
 
 // ---- compare-and-set, as it is built ----
@@ -121,7 +121,7 @@ async function paused([a, b]) {
   const there = new Set(entries.map(({ entry }) => entry.body?.text ?? entry.text))
   const lost = acknowledged.filter(([, text]) => !there.has(text)).length
   const twice = acknowledged.length - new Set(acknowledged.map(([seq]) => seq)).size
-  return `${lost} of ${acknowledged.length}; ${twice} numbers given twice`
+  return `${lost} of ${acknowledged.length}; numbers given twice: ${twice}`
 }
 
 /** `inFlight` appends under way at once in all, spread over the nodes; the next as soon as one is acknowledged. */
