@@ -17,8 +17,8 @@ const APP = AppId.parse('im')
 const NO_PASSWORD = 'nobody logs in with it'
 /** Writes that share a group commit. */
 const WIDTH = 256
-/** Groups that are made at once. */
-const GROUPS = 32
+/** Of what is more than a write each: groups, and everything in a Cassandra that has just started. */
+const NARROW = 8
 
 /** All names are of one length, so that all payloads of a run are. */
 export const personName = (person: number): string => `u${String(person).padStart(5, '0')}`
@@ -49,11 +49,12 @@ export async function seed(
   await using core = await coreOver(storage)
   await core.accounts.ensureOwner(APP, NO_PASSWORD)
   const keys: string[] = []
-  await each(range(scene.people), WIDTH, async person => {
+  const width = into.engine === 'cassandra' ? NARROW : WIDTH
+  await each(range(scene.people), width, async person => {
     await core.run('register', { kind: 'nobody', address: '127.0.0.1' }, account(person))
     keys[person] = (await core.run('createKey', callerOf(person), { name: 'bench' })).key
   })
-  await each(scene.groups ?? [], GROUPS, async ([owner = 0, ...others], g) => {
+  await each(scene.groups ?? [], NARROW, async ([owner = 0, ...others], g) => {
     const members = others.length > 0 && { members: others.map(personName) }
     await core.run('createGroup', callerOf(owner), { group: groupName(g), name: groupName(g), ...members })
   })
