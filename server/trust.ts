@@ -71,7 +71,6 @@ const LANGUAGES = {
 export function trustHeadline(root: string, language: keyof typeof LANGUAGES): string {
   const { simulation, crashes, power, damage } = outcomesAt(root)
   const words = LANGUAGES[language]
-  if (Object.keys(outcomesAt(root)).length === 0) return ''
   const of = (outcome: Outcome | undefined, figure: string) => grouped(outcome?.figures[figure] ?? 0)
   const parts = [
     ...(simulation ? [words.simulation(of(simulation, 'seeds'))] : []),
@@ -79,6 +78,7 @@ export function trustHeadline(root: string, language: keyof typeof LANGUAGES): s
     ...(power ? [words.power(of(power, 'cuts'))] : []),
     ...(damage ? [words.damage(of(damage, 'damages'))] : []),
   ]
+  if (parts.length === 0) return ''
   const broken = [simulation, crashes, power, damage].filter(outcome => outcome && !outcome.passed).length
   return words.join(parts, words.verdict(broken))
 }
