@@ -72,9 +72,9 @@ export class Ground {
       counts: () => this.#counts(servers),
       redisBytes: () => this.#redis.info('used_memory'),
       stop: async () => {
-        free?.()
         // A server that does not get its sessions written in time says so, and has measured all the same.
         await Promise.allSettled(servers.map(server => server.stop()))
+        free?.()
         this.#entries.set(name, await this.#entriesOf(name))
       },
     }
