@@ -7,7 +7,7 @@ import type { Cursor } from './cursor.ts'
 /** A session that is connected here, as delivery needs it. */
 export interface Reading {
   readonly id: { app: AppId; member: Member }
-  joined(conversation: ConversationId, joinedSeq: Seq): void
+  joined(conversation: ConversationId, joinedSeq: Seq): boolean
   leaves(conversation: ConversationId): void
   /** Entries of a conversation that it follows may have passed unheard. */
   lost(conversation: ConversationId): void
@@ -65,6 +65,11 @@ export class Delivery {
   /** Members came into a conversation with that entry. */
   joined(app: AppId, conversation: ConversationId, seq: Seq, members: readonly Member[]): void {
     for (const member of members) for (const session of this.of(app, member)) session.joined(conversation, seq)
+  }
+
+  /** As `joined`, heard of late: what follows may have passed already. */
+  cameInto(session: Reading, conversation: ConversationId, seq: Seq): void {
+    if (session.joined(conversation, seq)) session.lost(conversation)
   }
 
   listen(cursor: Cursor, session: Reading): void {

@@ -5,6 +5,7 @@
 import type { Cluster, Scheduler } from '../core/ports.ts'
 import type { Connection } from './connection.ts'
 import type { ConnectionTable } from './connections.ts'
+import { nodeOf } from './nodes.ts'
 import type { Leaves, SessionStore } from './sessions.ts'
 
 export interface HoldersNeeds {
@@ -29,8 +30,6 @@ const UNHEARD_MS = 1_000
 const LOOK_MS = 250
 
 const nodeChannel = (node: string) => `n/${node}`
-/** A run is named by its node and a number of its own. */
-const nodeOf = (run: string) => run.slice(0, run.lastIndexOf('/'))
 
 export class Holders {
   readonly #needs: HoldersNeeds

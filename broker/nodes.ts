@@ -17,6 +17,9 @@ const BEAT_MS = 3_000
 /** A node that has written nothing for so long is dead; one that was only slow finds its sessions given to others. */
 const DEAD_MS = 15_000
 
+/** A run is named by its node and a number of its own. */
+export const nodeOf = (run: string) => run.slice(0, run.lastIndexOf('/'))
+
 export interface NodesNeeds {
   records: Pick<Records, 'scan' | 'write'>
   scheduler: Scheduler
@@ -26,6 +29,8 @@ export interface NodesNeeds {
   run: string
   /** Disconnects what a run left connected when it died. */
   recover(run: string): Promise<void>
+  /** A run has ended without a word. */
+  died(): void
   failed(where: string, error: unknown): void
 }
 
@@ -84,11 +89,18 @@ export class Nodes {
       if (seen?.beat !== version) this.#seen.set(key, { beat: version, since: now })
       else if (this.#isDead(seen)) await this.#bury(key, version)
     }
-    for (const key of this.#seen.keys()) if (!rows.some(row => row.key === key)) this.#seen.delete(key)
+    for (const [key, { since }] of this.#seen) {
+      if (rows.some(row => row.key === key)) continue
+      this.#seen.delete(key)
+      // Buried by another survivor, or by its next run: one that ends in order is gone a moment after its last beat.
+      const isReplaced = rows.some(({ row }) => row.node === nodeOf(key))
+      if (isReplaced || now - since > DEAD_MS / 2) this.#needs.died()
+    }
   }
 
   /** Every survivor may do so at once. */
   async #bury(dead: string, beat: number): Promise<void> {
+    this.#needs.died()
     await this.#needs.recover(dead)
     await this.#needs.records.write([removeRanked(NODES, ALL, dead, beat)])
     this.#seen.delete(dead)

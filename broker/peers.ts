@@ -2,7 +2,7 @@
  * The other nodes: live events, ends and new conversations reach a member wherever they are connected. All of it may be lost
  * on the way: what must hold is made good from storage.
  */
-import type { Connections, Memberships } from '../core/ports.ts'
+import type { Connections, Gatekeeper, Memberships } from '../core/ports.ts'
 import { FAULTS, type FaultCode } from '../protocol/faults.ts'
 import type { AppId, ConversationId, Member, Seq } from '../protocol/ids.ts'
 import type { Connection } from './connection.ts'
@@ -10,9 +10,10 @@ import type { Delivery } from './delivery.ts'
 import { Holders, type HoldersNeeds, readTold } from './holders.ts'
 import { Nodes, type NodesNeeds } from './nodes.ts'
 
-interface Needs extends HoldersNeeds, Omit<NodesNeeds, 'cluster'> {
+interface Needs extends HoldersNeeds, Omit<NodesNeeds, 'cluster' | 'died'> {
   delivery: Delivery
   memberships: Pick<Memberships, 'of' | 'follow'>
+  gatekeeper: Pick<Gatekeeper, 'stands'>
 }
 
 /** What goes to the nodes where a member is connected. */
@@ -49,11 +50,13 @@ export class Peers {
     this.#needs = needs
     const { cluster, memberships, table } = needs
     this.holders = new Holders(needs)
-    this.#nodes = new Nodes(needs)
+    // What a node that died had stored and told nobody of is like what the bus lost.
+    const died = () => {
+      this.#missed = true
+    }
+    this.#nodes = new Nodes({ ...needs, died })
     this.#stop = [
-      cluster.bus.onMissed(() => {
-        this.#missed = true
-      }),
+      cluster.bus.onMissed(died),
       memberships.follow(({ app, conversation, seq, joined }) => {
         for (const member of joined) this.#toMember(app, member, { joined: conversation, seq })
       }),
@@ -121,7 +124,8 @@ export class Peers {
       const told = readTold<ToMember>(message)
       if (!told) return
       if ('event' in told) table.tell(app, member, told.event)
-      else if ('joined' in told) delivery.joined(app, told.joined, told.seq, [member])
+      else if ('joined' in told)
+        for (const session of delivery.of(app, member)) delivery.cameInto(session, told.joined, told.seq)
       else if (Object.hasOwn(FAULTS, told.end)) table.end(app, member, told.end, told.grant)
     })
   }
@@ -146,20 +150,28 @@ export class Peers {
     const all = [...this.#needs.table.all()]
     for (let at = 0; at < all.length && !this.#closed; at += AT_ONCE) {
       const some = all.slice(at, at + AT_ONCE)
-      await this.holders.endOutrun(some)
-      if (everything) await Promise.all(some.map(connection => this.#catchUp(connection)))
+      try {
+        await this.holders.endOutrun(some)
+        if (everything) await Promise.all(some.map(connection => this.#catchUp(connection)))
+      } catch (thrown) {
+        // Storage is away: it is looked at again.
+        this.#missed ||= everything
+        throw thrown
+      }
     }
   }
 
-  /** Conversations that the member came into unheard. */
-  async #catchUp({ session }: Connection): Promise<void> {
-    const { memberships } = this.#needs
+  /** What happened to the member unheard: an end of the log-in, and conversations that they came into. */
+  async #catchUp(connection: Connection): Promise<void> {
+    const { memberships, gatekeeper, delivery } = this.#needs
+    const { session, caller } = connection
+    if (!(await gatekeeper.stands(caller))) return connection.end('token-revoked')
     const { app, member } = session.id
     let next: string | undefined
     do {
       const page = await memberships.of(app, member, next)
       next = page.next
-      for (const { conversation, joinedSeq } of page.items) session.joined(conversation, joinedSeq)
+      for (const { conversation, joinedSeq } of page.items) delivery.cameInto(session, conversation, joinedSeq)
     } while (next !== undefined && !this.#closed)
   }
 }

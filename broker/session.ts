@@ -104,11 +104,10 @@ export class Session {
     return held
   }
 
-  /** The member came into a conversation with that entry, and gets it and what follows. */
-  joined(conversation: ConversationId, joinedSeq: Seq): void {
-    if (this.#closed || this.#cursors.has(conversation)) return
+  /** The member came into a conversation with that entry, and gets it and what follows. Whether this was news. */
+  joined(conversation: ConversationId, joinedSeq: Seq): boolean {
     const cursor = this.#listen({ conversation, joinedSeq })
-    if (!cursor) return
+    if (!cursor) return false
     const before = this.#left.get(conversation)
     const row = () =>
       this.record.kept
@@ -123,6 +122,7 @@ export class Session {
         this.#place(cursor, undefined)
       },
     )
+    return true
   }
 
   /** From now on nothing of the conversation is sent, neither new nor waiting. */

@@ -87,7 +87,11 @@ export function accounts(needs: AccountNeeds) {
     ensureOwner,
     users: { exists: all.people.exists, profile: all.people.profile },
     /** What the gatekeeper asks. */
-    credentials: { isLive: (login: Login) => all.logins.isLive(login), ownerOf: all.keys.ownerOf },
+    credentials: {
+      isLive: (login: Login) => all.logins.isLive(login),
+      ownerOf: all.keys.ownerOf,
+      stands: async (login: Login) => (await all.keys.stands(login)) ?? all.logins.stands(login),
+    },
   }
 }
 

@@ -14,6 +14,7 @@ export interface GatekeeperNeeds {
   /** Of the accounts. */
   credentials: {
     isLive(login: { app: AppId; user: UserId; grant: string }): Promise<boolean>
+    stands(grant: { app: AppId; user: UserId; grant: string }): Promise<boolean>
     ownerOf(key: string): Promise<{ app: AppId; user: UserId; grant: string } | undefined>
   }
 }
@@ -71,6 +72,11 @@ export function gatekeeper({ records, tokens, throttle, credentials }: Gatekeepe
         if (token.length > MAX_SECRET_LENGTH) throw new Fault('bad-credentials')
         return token.startsWith(PREFIX.device) ? await asOwnerOfKey(token, address) : await asUser(token, address)
       }),
+
+    stands: async caller =>
+      caller.kind === 'user'
+        ? credentials.stands(caller)
+        : (await records.get(DEVICE_KEYS, caller.app, caller.device)) !== undefined,
   }
 }
 

@@ -15,8 +15,9 @@ async function servers<Count extends 2 | 3>(t: TestContext, count: Count) {
   const all = (await cluster.settings()).map(settings => TestServer.idle(t, settings))
   t.after(() => cluster.remove())
   for (const server of all) await server.start()
-  return all as Count extends 2 ? [TestServer, TestServer] : [TestServer, TestServer, TestServer]
+  return { all: all as Of<Count>, redis: await cluster.redis }
 }
+type Of<Count> = Count extends 2 ? [TestServer, TestServer] : [TestServer, TestServer, TestServer]
 
 const at = (server: TestServer, { user, token, refreshToken, key }: Person) =>
   new Person(server, user, token, refreshToken, key)
@@ -82,7 +83,9 @@ test('a session that goes from server to server gets everything once and in orde
   skip,
   timeout: 120_000,
 }, async t => {
-  const [one, two] = await servers(t, 2)
+  const {
+    all: [one, two],
+  } = await servers(t, 2)
   const { alice, bob } = await one.people('alice', 'bob')
   const given = new Given()
   let script = given.of(await bob.connect(5))
@@ -104,7 +107,7 @@ test('a session that goes from server to server gets everything once and in orde
 })
 
 test('of one client that comes to three servers at once, one connection stays', { skip, timeout: 120_000 }, async t => {
-  const all = await servers(t, 3)
+  const { all } = await servers(t, 3)
   const { alice, bob } = await all[0].people('alice', 'bob')
   const given = new Given()
   const first = given.of(await bob.connect(5))
@@ -140,7 +143,9 @@ test('of one client that comes to three servers at once, one connection stays', 
 })
 
 test('a server that stops leaves its sessions whole for the others', { skip, timeout: 120_000 }, async t => {
-  const [one, two] = await servers(t, 2)
+  const {
+    all: [one, two],
+  } = await servers(t, 2)
   const { alice, bob } = await two.people('alice', 'bob')
   const clients = Array.from({ length: 30 }, (_, nth) => ({ clientId: `c${nth}`, given: new Given() }))
   const here = await Promise.all(
@@ -170,7 +175,9 @@ test('a server that stops leaves its sessions whole for the others', { skip, tim
 })
 
 test('what is live, and the end of a log-in, reach a member at every server', { skip, timeout: 120_000 }, async t => {
-  const [one, two] = await servers(t, 2)
+  const {
+    all: [one, two],
+  } = await servers(t, 2)
   const { alice } = await people(t, { server: one.ports }, 'alice')
   const { bob } = await people(t, { server: two.ports }, 'bob')
   await bob.chat(alice).send('hi')
@@ -183,4 +190,49 @@ test('what is live, and the end of a log-in, reach a member at every server', { 
   const { status } = await carol.api('POST', '/logout', { refreshToken: carol.refreshToken })
   assert.ok(status < 300)
   assert.equal((await there.next('disconnect')).code, 0x87)
+})
+
+test('who is logged out while servers cannot speak is told when they can', { skip, timeout: 120_000 }, async t => {
+  const {
+    all: [one, two],
+    redis,
+  } = await servers(t, 2)
+  const { carol, dave } = await one.people('carol', 'dave')
+  const [hers, byKey, his] = await Promise.all([
+    at(two, carol).connect(5, { password: carol.token }),
+    at(two, carol).connect(5, { clientId: 'by key' }),
+    at(two, dave).connect(5),
+  ])
+  redis.pause()
+  const out = await carol.api('POST', '/logout', { refreshToken: carol.refreshToken })
+  assert.equal(out.status, 204)
+  const { body } = await carol.api('GET', '/me/keys')
+  const [key] = (body as { items: { id: string }[] }).items
+  assert.equal((await carol.api('DELETE', `/me/keys/${key?.id}`)).status, 204)
+  await hers.ping()
+  redis.resume()
+  for (const script of [hers, byKey]) assert.equal((await script.next('disconnect')).code, 0x87)
+  await his.ping()
+})
+
+test('who was written to for the first time while servers cannot speak gets all of it', {
+  skip,
+  timeout: 120_000,
+}, async t => {
+  const {
+    all: [one, two],
+    redis,
+  } = await servers(t, 2)
+  const { alice, bob } = await one.people('alice', 'bob')
+  const his = await at(two, bob).connect(5)
+  await his.subscribe(bob.inbox)
+  const say = async (server: TestServer, from: Person, to: Person, text: string) =>
+    assert.equal((await at(server, from).api('POST', `/users/${to.user}/messages`, { text })).status, 201)
+  redis.pause()
+  await say(one, alice, bob, 'hello')
+  // What his own server appends is told there before he is known to be in.
+  await say(two, bob, alice, 'who is it?')
+  redis.resume()
+  assert.equal(entryOf(await his.next('publish')).text, 'hello')
+  assert.equal(entryOf(await his.next('publish')).text, 'who is it?')
 })

@@ -75,7 +75,13 @@ export function keys({ records, clock, random, connections, settings }: Needs) {
     connections.end(app, user, 'token-revoked', grantOf(id))
   }
 
-  return { ownerOf: owners.of, handlers: { createKey, listKeys, deleteKey } satisfies Partial<Handlers> }
+  /** Not of what is remembered. `undefined`: the grant is not of a key. */
+  async function stands({ app, user, grant }: Owner): Promise<boolean | undefined> {
+    const [, id] = grant.split(grantOf(''), 2)
+    return id === undefined ? undefined : (await records.get(KEYS, `${app}/${user}`, id)) !== undefined
+  }
+
+  return { ownerOf: owners.of, stands, handlers: { createKey, listKeys, deleteKey } satisfies Partial<Handlers> }
 }
 
 export interface Owner {

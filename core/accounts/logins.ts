@@ -136,6 +136,12 @@ export class Logins {
     return true
   }
 
+  /** As `isLive`, and not of what is remembered. */
+  async stands(login: Login): Promise<boolean> {
+    const found = await this.#needs.records.get(LOGINS, partition(login), login.grant)
+    return found !== undefined && !found.row.revokedAt
+  }
+
   async #all(app: AppId, user: UserId): Promise<Found<LoginRow>[]> {
     const rows: Found<LoginRow>[] = []
     for (;;) {

@@ -2,7 +2,7 @@
 import type { LiveEvent } from '../../protocol/events.ts'
 import type { FaultCode } from '../../protocol/faults.ts'
 import type { AppId, ConversationId, Member, Seq, UserId } from '../../protocol/ids.ts'
-import type { Caller } from '../caller.ts'
+import type { Caller, Known } from '../caller.ts'
 
 /** Whoever is connected now. Calls never throw and never wait: nothing that is durable goes this way. */
 export interface Connections {
@@ -23,6 +23,8 @@ export interface Gatekeeper {
   connect(username: string, password: string, address: string): Promise<Caller>
   /** Names the caller behind a Bearer token or key. @throws as `connect`. */
   bearer(token: string, address: string): Promise<Caller>
+  /** Whether what a caller came in with still opens the door, as it lies in storage. */
+  stands(caller: Known): Promise<boolean>
 }
 
 /** A conversation that someone is in, from an entry on. */

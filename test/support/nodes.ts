@@ -17,10 +17,14 @@ export class TestCluster {
     this.#hosts = hosts
   }
 
+  get redis(): Promise<RedisServer> {
+    this.#redis ??= RedisServer.start(this.#t)
+    return this.#redis
+  }
+
   /** Of each server. */
   async settings(): Promise<Record<string, string>[]> {
-    this.#redis ??= RedisServer.start(this.#t)
-    const redis = await this.#redis
+    const redis = await this.redis
     return Array.from({ length: this.#count }, (_, nth) => ({
       IM_STORAGE: 'cassandra',
       IM_CASSANDRA_HOSTS: this.#hosts,
