@@ -41,6 +41,8 @@ export interface AedesClient {
   subscriptions: object
   duplicates: object
   close(done?: () => void): void
+  /** Its CONNACK is out. */
+  once(event: 'connected', listener: () => void): unknown
   disconnect(options: { reasonCode: number; properties?: { reasonString?: string } }, done?: () => void): void
   /** Reading goes on when a packet is done with, or when there is something to read. */
   _nextBatch(error?: Error | null): void

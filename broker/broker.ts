@@ -185,7 +185,8 @@ class MqttBroker implements Broker {
 
   #ready(client: AedesClient): void {
     const connection = this.#arrivals.get(client)?.connection
-    if (!connection) return
+    // One that was taken over as it came in has left already.
+    if (!connection || connection.closing) return
     this.#needs.observer.connected()
     connection.begin()
   }

@@ -204,16 +204,20 @@ export class Connection implements Outlet {
     if (!this.open) return
     this.#ended = true
     this.#needs.observer.connectionEnded(code)
-    const fault = new Fault(code)
-    if (this.version !== 5 || !this.client.connected) {
-      this.client.close()
-      return
-    }
-    const reasonCode = fault.row.disconnect ?? 0x80
-    const reasonString = this.#reason(fault)
-    this.client.disconnect({ reasonCode, ...(reasonString !== undefined && { properties: { reasonString } }) })
+    const { client } = this
+    if (this.version !== 5) client.close()
+    // Who is being let in hears of it behind the CONNACK.
+    else if (client.connected) this.#disconnect(code)
+    else client.once('connected', () => this.#disconnect(code))
     // A reader that takes nothing would not take the DISCONNECT either.
-    this.#needs.scheduler.after(1_000, () => this.client.conn.destroy())
+    this.#needs.scheduler.after(1_000, () => client.conn.destroy())
+  }
+
+  #disconnect(code: FaultCode): void {
+    const fault = new Fault(code)
+    const reasonString = this.#reason(fault)
+    const reasonCode = fault.row.disconnect ?? 0x80
+    this.client.disconnect({ reasonCode, ...(reasonString !== undefined && { properties: { reasonString } }) })
   }
 
   #reason(fault: Fault): string | undefined {
