@@ -154,6 +154,8 @@ export class Committer {
       this.#fail(batch, cause)
       return
     }
+    // In one go with what is told: nobody reads up to an end whose entries are not in memory yet.
+    for (const participant of this.participants) participant.afterWrite()
     batch.forEach((transaction, at) => {
       const fault = outcome[at]
       this.#guarded(() => (fault ? transaction.refused(fault) : transaction.committed()))
@@ -189,7 +191,6 @@ export class Committer {
     chain.written()
     this.#generation++
     this.#failing = false
-    for (const participant of this.participants) participant.afterWrite()
     const tookMs = clock.now() - startedAt
     this.#guarded(() =>
       observer.committed?.({ transactions: batch.length, rows: rows.size, bytes: rows.bytes, tookMs }),

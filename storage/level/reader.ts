@@ -129,9 +129,10 @@ export class Reader {
       cold.forEach((at, nth) => {
         const conversation = conversations[at] as ConversationKey
         const end = readTail(tailKey(conversation), values[nth])
-        // An append since then may have moved it.
-        if (generation === committer.generation && end !== NOTHING) hot.setTail(conversation, end)
-        ends[at] = moving.told(conversation) ?? end
+        const told = moving.told(conversation)
+        // An append since then may have moved it, or has, and is not told yet.
+        if (generation === committer.generation && !told && end !== NOTHING) hot.setTail(conversation, end)
+        ends[at] = told ?? end
       })
     }
     return ends.map(end => end ?? NOTHING)

@@ -70,7 +70,7 @@ export const STORAGE: readonly Mutant[] = [
   {
     name: 'an end that was read while a write went by is kept',
     file: 'storage/level/reader.ts',
-    find: 'if (generation === committer.generation && end !== NOTHING)',
+    find: 'if (generation === committer.generation && !told && end !== NOTHING)',
     put: 'if (generation >= 0 && end !== NOTHING)',
     verdict: 'lost',
   },
