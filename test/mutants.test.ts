@@ -4,11 +4,17 @@ import { test } from 'node:test'
 import { VERDICTS } from './checker/history.ts'
 import { Copies, planted } from './mutants/copy.ts'
 import { MUTANTS } from './mutants/mutants.ts'
-import { figures, scale } from './support/proof.ts'
+import { Chance, figures, scale, seedOfRun } from './support/proof.ts'
 
-/** `MUTANT=words` hunts only those whose names hold them. */
-const { MUTANT = '' } = process.env
-const CHOSEN = MUTANTS.filter(({ name }) => name.includes(MUTANT))
+/** `MUTANT=words` hunts only those whose names hold them; else so many are hunted, which ones is the seed's. */
+const { MUTANT } = process.env
+const chance = new Chance(seedOfRun())
+const CHOSEN = MUTANT
+  ? MUTANTS.filter(({ name }) => name.includes(MUTANT))
+  : MUTANTS.map(mutant => ({ mutant, at: chance.below(1_000_000) }))
+      .sort((a, b) => a.at - b.at)
+      .slice(0, scale('MUTANTS', 22))
+      .map(({ mutant }) => mutant)
 /** The first of the same seeds for every mutant, and for every commit. */
 const FROM = 1
 /** A fault that so many runs do not show counts as missed. */
@@ -44,6 +50,10 @@ test(`${CHOSEN.length} planted faults are told by the checker`, { concurrency: A
 test('every verdict of the checker is the answer to some fault', () => {
   assert.deepEqual(new Set(MUTANTS.map(({ verdict }) => verdict)), new Set(VERDICTS))
   assert.equal(new Set(MUTANTS.map(({ name }) => name)).size, MUTANTS.length)
+})
+
+test('every fault has its place in the code', () => {
+  for (const mutant of MUTANTS) assert.notEqual(planted(mutant), '')
 })
 
 test('a fault whose place in the code is gone, or is there twice, is not planted in silence', () => {
