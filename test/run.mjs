@@ -15,6 +15,8 @@ const compiled = join(root, 'dist/test')
 const words = process.argv.slice(2)
 /** What is promised of one server is asked of two as well, where there is a Cassandra. */
 const ON_TWO_NODES = new Set(['sessions', 'membership', 'deduplication', 'stock-clients', 'access', 'malformed'])
+/** Whole clusters, which beside something else would be judged by what the machine has left for them. */
+const ALONE = /^(cluster|faults)/
 /** A file that is not over by then, or whose process stays, has failed. */
 const FILE_MS = Number(process.env.TEST_FILE_MS ?? 600_000)
 
@@ -32,20 +34,30 @@ const nodes = process.env.CASSANDRA ? undefined : await startCassandra()
 if (nodes) process.env.CASSANDRA = nodes.hosts.join(',')
 
 const counts = { passed: 0, failed: 0, skipped: 0 }
-await play(files)
+await play(
+  files.filter(file => !ALONE.test(basename(file))),
+  availableParallelism(),
+)
+await play(
+  files.filter(file => ALONE.test(basename(file))),
+  1,
+)
 if (process.env.CASSANDRA) {
   process.env.NODES = '2'
   process.stdout.write('\nOn two nodes, with connections to both in turns:\n')
-  await play(files.filter(file => ON_TWO_NODES.has(basename(file, '.test.js'))))
+  await play(
+    files.filter(file => ON_TWO_NODES.has(basename(file, '.test.js'))),
+    1,
+  )
 }
 await ending.end()
 const { passed, failed, skipped } = counts
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0
 process.stdout.write(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`)
 
-async function play(some) {
+async function play(some, concurrency) {
   if (some.length === 0) return
-  const stream = run({ files: some, concurrency: availableParallelism(), timeout: FILE_MS })
+  const stream = run({ files: some, concurrency, timeout: FILE_MS })
   const isTest = ({ details, name }) => details.type !== 'suite' && !some.includes(name)
   stream.on('test:pass', event => {
     if (isTest(event)) counts[event.skip === undefined && event.todo === undefined ? 'passed' : 'skipped'] += 1
