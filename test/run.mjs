@@ -18,7 +18,7 @@ const ON_TWO_NODES = new Set(['sessions', 'membership', 'deduplication', 'stock-
 /** Whole clusters, which beside something else would be judged by what the machine has left for them. */
 const ALONE = /^(cluster|faults)/
 /** A file that is not over by then, or whose process stays, has failed. */
-const FILE_MS = Number(process.env.TEST_FILE_MS ?? 600_000)
+const FILE_MS = Number(process.env.TEST_FILE_MS ?? 1_200_000)
 
 // What was compiled from a test that is gone is not run.
 const files = readdirSync(compiled, { recursive: true })
