@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { put, putRanked, remove, type Storage, table } from '../core/ports.ts'
 import { OPS, range, says, TestClock } from './contracts/ground.ts'
-import { cassandra, keyspaceOf, openCassandra } from './support/keyspace.ts'
+import { cassandra, keyspaceOf, opened } from './support/keyspace.ts'
 import { Chance, seedOfRun } from './support/proof.ts'
 
 const { hosts, skip } = await cassandra()
@@ -17,9 +17,7 @@ async function nodes(t: TestContext, offsets: readonly number[]) {
   for (const offset of offsets) {
     const clock = new TestClock()
     clock.time += offset
-    const storage = await openCassandra({ ...ours, clock, observer: {} })
-    t.after(() => storage[Symbol.asyncDispose]())
-    all.push({ ...storage, clock })
+    all.push({ ...(await opened(t, ours, clock)), clock })
   }
   return all
 }

@@ -7,7 +7,7 @@ import { put, table } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
 import { conversation, OPS, range, recalls, says, seq, TestClock } from './contracts/ground.ts'
 import { Cuts, type Fate } from './support/cuts.ts'
-import { cassandra, keyspaceOf, openCassandra } from './support/keyspace.ts'
+import { cassandra, keyspaceOf, opened } from './support/keyspace.ts'
 import { scale, seedOfRun } from './support/proof.ts'
 import { until } from './support/redis.ts'
 
@@ -22,13 +22,11 @@ const ANSWER_MS = 1_500
 async function ground(t: TestContext) {
   const ours = keyspaceOf(t, hosts, { bucketSize: 10 })
   const clock = new TestClock()
-  const good = await openCassandra({ ...ours, clock, observer: {} })
-  t.after(() => good[Symbol.asyncDispose]())
+  const good = await opened(t, ours, clock)
   const cuts = await Cuts.start(hosts[0] as string)
   // It is gone before who asks through it: that one ends all the same.
   t.after(() => cuts[Symbol.asyncDispose]())
-  const bad = await openCassandra({ ...ours, hosts: [cuts.host], answerMs: ANSWER_MS, clock, observer: {} })
-  t.after(() => bad[Symbol.asyncDispose]())
+  const bad = await opened(t, { ...ours, hosts: [cuts.host], answerMs: ANSWER_MS }, clock)
   return { cuts, good, bad }
 }
 /** The nth conditional write has this fate, and what follows passes: behind what is late, which comes just before it. */

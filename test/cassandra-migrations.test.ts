@@ -14,7 +14,7 @@ import type { Ring } from '../storage/cassandra/ring.ts'
 import { CannotOpen } from '../storage/level/meta.ts'
 import { OPS, range, recalls, says, seq, TestClock } from './contracts/ground.ts'
 import { RECIPE } from './support/cassandra/java.ts'
-import { cassandra, keyspaceOf, type Ours, openCassandra, ringOf } from './support/keyspace.ts'
+import { cassandra, keyspaceOf, type Ours, opened, ringOf } from './support/keyspace.ts'
 
 const { hosts, skip } = await cassandra()
 const pause = (ms: number) => wait(ms)
@@ -32,12 +32,11 @@ async function emptyKeyspace(t: TestContext, more: Partial<Ours> = {}): Promise<
   t.after(() => ring[Symbol.asyncDispose]())
   return { ours, ring }
 }
-async function opened(t: TestContext, ours: Ours) {
+/** Later than what was written before. */
+function laterOpened(t: TestContext, ours: Ours) {
   const clock = new TestClock()
   clock.time += 1_000_000
-  const storage = await openCassandra({ ...ours, clock, observer: {} })
-  t.after(() => storage[Symbol.asyncDispose]())
-  return storage
+  return opened(t, ours, clock)
 }
 async function columnsOf(ring: Ring, { keyspace }: Ours): Promise<string[]> {
   const query = 'SELECT table_name, column_name, type FROM system_schema.columns WHERE keyspace_name = ?'
@@ -74,7 +73,7 @@ for (const version of earlier)
       pause,
     )
     await fill(ring, 1)
-    const { log, records } = await opened(t, ours)
+    const { log, records } = await laterOpened(t, ours)
     assert.deepEqual(await log.tails([OPS]), [{ seq: 36, n: 34, sentAt: 1_790_000_034_000, first: 11 }])
     const entries = await log.read(OPS, { limit: 100 })
     assert.deepEqual(
@@ -110,7 +109,7 @@ for (const version of earlier)
 
 test('servers that start at once change the schema once, and all of them go on', { skip }, async t => {
   const ours = keyspaceOf(t, hosts)
-  const storages = await Promise.all(range(1, 4).map(() => opened(t, ours)))
+  const storages = await Promise.all(range(1, 4).map(() => laterOpened(t, ours)))
   const sent = await Promise.all(storages.map(({ log }, nth) => log.append(OPS, says(`${nth}`))))
   assert.deepEqual(sent.map(({ seq }) => seq).sort(), range(1, 4))
   const ring = await ringOf(ours, ours.keyspace)
@@ -146,7 +145,7 @@ test('behind a server that was killed half way, the next one finishes', { skip }
   }
   await migrate(ring, all, pause, 2)
   assert.deepEqual(await columnsOf(ring, ours), await columnsOf(ring, whole.ours))
-  assert.equal((await (await opened(t, ours)).log.append(OPS, says('hi'))).seq, 1)
+  assert.equal((await (await laterOpened(t, ours)).log.append(OPS, says('hi'))).seq, 1)
 })
 
 test('a keyspace of a later version, or with a migration that was changed, is refused', { skip }, async t => {

@@ -3,21 +3,16 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { agree } from '../storage/cassandra/meta.ts'
 import { CannotOpen } from '../storage/level/meta.ts'
 import { openStorage } from '../storage/open.ts'
 import { OPS, says, TestClock } from './contracts/ground.ts'
-import { cassandra, keyspaceOf, type Ours, openCassandra, ringOf } from './support/keyspace.ts'
+import { cassandra, keyspaceOf, type Ours, openCassandra, opened, ringOf } from './support/keyspace.ts'
 import { rest, TestServer } from './support/server.ts'
 
 const { hosts, skip } = await cassandra()
 
-async function opened(t: TestContext, ours: Ours) {
-  const storage = await openCassandra({ ...ours, clock: new TestClock(), observer: {} })
-  t.after(() => storage[Symbol.asyncDispose]())
-  return storage
-}
 const refused = (ours: Ours, says: RegExp) =>
   assert.rejects(openCassandra({ ...ours, clock: new TestClock(), observer: {} }), (thrown: Error) => {
     assert.ok(thrown instanceof CannotOpen, thrown.stack)

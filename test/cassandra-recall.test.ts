@@ -3,23 +3,18 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setImmediate as next } from 'node:timers/promises'
 import { StoredEntry } from '../core/entry.ts'
-import type { MessageLog, Storage } from '../core/ports.ts'
+import type { MessageLog } from '../core/ports.ts'
 import { put, table } from '../core/ports.ts'
 import { Decisions, newLock } from '../storage/cassandra/decisions.ts'
 import { Retractions } from '../storage/cassandra/retractions.ts'
 import { tombstoneJson } from '../storage/entry-json.ts'
-import { fault, OPS, range, recalls, says, seq, TestClock } from './contracts/ground.ts'
-import { cassandra, keyspaceOf, type Ours, openCassandra, ringOf } from './support/keyspace.ts'
+import { fault, OPS, range, recalls, says, seq } from './contracts/ground.ts'
+import { cassandra, keyspaceOf, opened, ringOf } from './support/keyspace.ts'
 
 const { hosts, skip } = await cassandra()
 const SIZE = 10
 const NOTES = table<{ text: string }>('notes')
 
-async function opened(t: TestContext, ours: Ours): Promise<Storage> {
-  const storage = await openCassandra({ ...ours, clock: new TestClock(), observer: {} })
-  t.after(() => storage[Symbol.asyncDispose]())
-  return storage
-}
 const textOf = async (log: MessageLog, at: number) => {
   const [entry] = await log.get([{ conversation: OPS, seq: seq(at) }])
   return entry?.entry.retracted ?? entry?.entry.text

@@ -5,7 +5,7 @@ import { type ConversationKey, put, remove, type Storage, table } from '../core/
 import { markFirst } from '../storage/cassandra/ends.ts'
 import type { Ring } from '../storage/cassandra/ring.ts'
 import { conversation, fault, OPS, range, says, seq, TestClock } from './contracts/ground.ts'
-import { cassandra, keyspaceOf, openCassandra, ringOf } from './support/keyspace.ts'
+import { cassandra, keyspaceOf, openedBy, ringOf } from './support/keyspace.ts'
 import { figures, scale } from './support/proof.ts'
 
 const { hosts, skip } = await cassandra()
@@ -14,12 +14,7 @@ const DAY_MS = 86_400_000
 async function ground(t: TestContext, count: number, bucketSize: number) {
   const ours = keyspaceOf(t, hosts, { bucketSize })
   const clock = new TestClock()
-  const all: Storage[] = []
-  for (let nth = 0; nth < count; nth++) {
-    const storage = await openCassandra({ ...ours, clock, observer: {} })
-    t.after(() => storage[Symbol.asyncDispose]())
-    all.push(storage)
-  }
+  const all = await openedBy(t, ours, count, clock)
   const ring = await ringOf(ours, ours.keyspace)
   t.after(() => ring[Symbol.asyncDispose]())
   return { all, clock, ring }

@@ -5,8 +5,8 @@ import fc from 'fast-check'
 import type { StoredEntry } from '../core/entry.ts'
 import { type ConversationKey, put, putRanked, type Storage, table } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
-import { conversation, range, recalls, says, seq, TestClock } from './contracts/ground.ts'
-import { cassandra, keyspaceOf, openCassandra } from './support/keyspace.ts'
+import { conversation, range, recalls, says, seq } from './contracts/ground.ts'
+import { cassandra, keyspaceOf, openedBy } from './support/keyspace.ts'
 import { figures, scale, seedOfRun } from './support/proof.ts'
 
 const { hosts, skip } = await cassandra()
@@ -17,17 +17,7 @@ const LAST = table<{ seq: number }>('last', undefined, { ranked: true })
 const jsonOf = ({ bytes }: StoredEntry) => Buffer.from(bytes).toString()
 const RUNS = scale('WRITERS', 1)
 
-async function nodes(t: TestContext, count: number): Promise<Storage[]> {
-  const ours = keyspaceOf(t, hosts, { bucketSize: SIZE })
-  const clock = new TestClock()
-  const all: Storage[] = []
-  for (let nth = 0; nth < count; nth++) {
-    const storage = await openCassandra({ ...ours, clock, observer: {} })
-    t.after(() => storage[Symbol.asyncDispose]())
-    all.push(storage)
-  }
-  return all
-}
+const nodes = (t: TestContext, count: number) => openedBy(t, keyspaceOf(t, hosts, { bucketSize: SIZE }), count)
 
 /** As a client sees it: when it was called and when it was answered, by one count of both. */
 interface Call {

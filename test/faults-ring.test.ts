@@ -7,32 +7,35 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { LocalCluster } from './cluster/cluster.ts'
 import { Faults, withoutCluster } from './faults/play.ts'
+import type { Round } from './faults/round.ts'
 
 const skip = withoutCluster() || (!process.env.FAULT_SEEDS && 'three nodes of Cassandra: FAULT_SEEDS=1')
 const faults = new Faults('faults-ring', skip, ends => LocalCluster.start(ends, { nodes: 2, cassandra: 3 }))
 
+/** One of three is broken for as long as `broken` takes. */
+async function without(round: Round, what: string, broken: (node: number) => Promise<void>): Promise<void> {
+  await round.some()
+  const node = round.chance.of([1, 2, 3])
+  round.breaks(what)
+  await broken(node)
+  round.mended(what)
+  await round.some()
+}
+
 faults.play('kill-cassandra', 'one of three nodes of Cassandra is killed, and starts again', async (round, cluster) => {
-  const { cassandra } = cluster
-  await round.some()
-  const node = round.chance.of(cassandra.numbers)
-  round.breaks('a node of Cassandra is dead')
-  await cassandra.kill(node)
-  await round.some()
-  await cassandra.start(node)
-  round.mended('a node of Cassandra is dead')
-  await round.some()
+  await without(round, 'a node of Cassandra is dead', async node => {
+    await cluster.cassandra.kill(node)
+    await round.some()
+    await cluster.cassandra.start(node)
+  })
 })
 
 faults.play('pause-cassandra', 'one of three nodes of Cassandra answers nothing for 10 s', async (round, cluster) => {
-  const { cassandra } = cluster
-  await round.some()
-  const node = round.chance.of(cassandra.numbers)
-  round.breaks('a node of Cassandra is silent')
-  cassandra.pause(node)
-  await wait(10_000)
-  cassandra.resume(node)
-  round.mended('a node of Cassandra is silent')
-  await round.some()
+  await without(round, 'a node of Cassandra is silent', async node => {
+    cluster.cassandra.pause(node)
+    await wait(10_000)
+    cluster.cassandra.resume(node)
+  })
 })
 
 faults.play('two-down', 'two of three nodes of Cassandra are dead: sends are refused', async (round, cluster) => {

@@ -4,12 +4,13 @@ import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { put, putRanked, type Table, table } from '../core/ports.ts'
 import { lineOf } from '../server/archive/lines.ts'
 import type { Totals } from '../server/archive/tally.ts'
+import type { Check } from '../server/commands/checks.ts'
 import { tellDisk } from '../server/commands/cluster-checks.ts'
-import { type Check, examine } from '../server/commands/doctor.ts'
+import { examine } from '../server/commands/doctor.ts'
 import type { Item } from '../storage/archive.ts'
 import { openRestoration, withArchive } from '../storage/cassandra/tools.ts'
 import { openStorage } from '../storage/open.ts'
@@ -18,8 +19,9 @@ import { conversation, fault, OPS, range, recalls, says, seq, TestClock } from '
 import { begin } from './support/im.ts'
 import { digests, inKeyspace, NOWHERE, needs, on, place, settingsOf, typed } from './support/im-cluster.ts'
 import { cassandra, keyspaceOf, type Ours, ringOf } from './support/keyspace.ts'
+import { lived } from './support/lived.ts'
 import { RedisServer } from './support/redis.ts'
-import { entryOf, type Person, rest, TestServer } from './support/server.ts'
+import { entryOf, rest, TestServer } from './support/server.ts'
 
 const { hosts, skip } = await cassandra()
 
@@ -42,7 +44,7 @@ const lines = (items: readonly Item[]) => items.map(lineOf).sort()
 const linesOf = async (archive: Parameters<typeof allOf>[0]) => lines(await allOf(archive))
 
 /** Logs of many buckets of ten, with tombstones, trimmed in the middle of a bucket, and records of each kind. */
-async function lived(directory: string): Promise<void> {
+async function filled(directory: string): Promise<void> {
   await using storage = await openStorage({
     ...{ engine: 'level', directory, fsync: false, lowWaterBytes: 0 },
     clock: new TestClock(),
@@ -70,14 +72,22 @@ async function inDirectory(directory: string): Promise<Item[]> {
   return withArchive(directory, allOf)
 }
 
+/** What a directory holds, and a keyspace that holds nothing. */
+async function ground(t: TestContext) {
+  const directory = await place(t)
+  await filled(directory)
+  return {
+    directory,
+    items: await inDirectory(directory),
+    ours: keyspaceOf(t, hosts, { bucketSize: 10, tables: TABLES }),
+  }
+}
+
 test('items of a directory fill a keyspace in any order, which then says the same and goes on alike', {
   skip,
   timeout: 120_000,
 }, async t => {
-  const directory = await place(t)
-  await lived(directory)
-  const items = await inDirectory(directory)
-  const ours = keyspaceOf(t, hosts, { bucketSize: 10, tables: TABLES })
+  const { directory, items, ours } = await ground(t)
   {
     await using restoration = await openRestoration(needs(ours))
     await restoration.put(items.toReversed(), 'first')
@@ -132,10 +142,7 @@ test('what an import began is gone on with, by one at a time, and no server open
   skip,
   timeout: 120_000,
 }, async t => {
-  const directory = await place(t)
-  await lived(directory)
-  const items = await inDirectory(directory)
-  const ours = keyspaceOf(t, hosts, { bucketSize: 10, tables: TABLES })
+  const { items, ours } = await ground(t)
   await using first = await openRestoration(needs(ours))
   assert.equal(await first.noted(), undefined)
   await first.put(items.slice(0, 40), 'forty')
@@ -152,27 +159,12 @@ test('what an import began is gone on with, by one at a time, and no server open
 
 // ---- commands ----
 
-/** People, a group, a device, a recall, and messages that wait for a phone. */
-async function used(server: TestServer): Promise<{ alice: Person; bob: Person }> {
-  const { alice, bob } = await server.people('alice', 'bob')
-  await alice.group('ops', bob)
-  await alice.api('POST', '/devices', { device: 'pump-1', group: 'ops' })
-  const phone = await bob.connect(5)
-  await phone.subscribe(bob.inbox)
-  await phone.disconnect()
-  for (const n of range(1, 25))
-    await alice.api('POST', '/conversations/g:ops/messages', { text: `${n} 八点见`, clientMessageId: `c${n}` })
-  await alice.api('POST', '/conversations/g:ops/messages/3/recall')
-  await bob.api('PUT', '/conversations/g:ops/read', { upTo: 4 })
-  return { alice, bob }
-}
-
 test('a server alone moves into a cluster and back, with the same counts and digests, and people go on where they were', {
   skip,
   timeout: 300_000,
 }, async t => {
   const alone = await TestServer.start(t)
-  const { alice, bob } = await used(alone)
+  const { alice, bob } = await lived(alone, 25)
   const history = await alice.history('g:ops')
   await alone.stop()
   const files = await place(t)

@@ -11,8 +11,9 @@ import { openStorage } from '../storage/open.ts'
 import { conversation, range, recalls, says, seq } from './contracts/ground.ts'
 import { open, planOf, served } from './support/damage.ts'
 import { begin, im } from './support/im.ts'
+import { lived } from './support/lived.ts'
 import { Chance } from './support/proof.ts'
-import { entryOf, type Person, rest, TestServer } from './support/server.ts'
+import { entryOf, rest, TestServer } from './support/server.ts'
 
 async function place(t: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'im-moved-'))
@@ -22,24 +23,9 @@ async function place(t: TestContext): Promise<string> {
 const totalsIn = async (file: string) =>
   JSON.parse((await readFile(file, 'utf8')).trim().split('\n').at(-1) ?? '') as Totals
 
-/** People, a group, a device, a recall, and messages that wait for a phone. */
-async function lived(server: TestServer): Promise<{ alice: Person; bob: Person }> {
-  const { alice, bob } = await server.people('alice', 'bob')
-  await alice.group('ops', bob)
-  await alice.api('POST', '/devices', { device: 'pump-1', group: 'ops' })
-  const phone = await bob.connect(5)
-  await phone.subscribe(bob.inbox)
-  await phone.disconnect()
-  for (const n of range(1, 5))
-    await alice.api('POST', '/conversations/g:ops/messages', { text: `${n} 八点见`, clientMessageId: `c${n}` })
-  await alice.api('POST', '/conversations/g:ops/messages/3/recall')
-  await bob.api('PUT', '/conversations/g:ops/read', { upTo: 4 })
-  return { alice, bob }
-}
-
 test('everything moves, to the letter, and people go on where they were', { timeout: 120_000 }, async t => {
   const server = await TestServer.start(t)
-  const { alice, bob } = await lived(server)
+  const { alice, bob } = await lived(server, 5)
   const histories = { alice: await alice.history('g:ops'), bob: await bob.history('g:ops') }
   await server.stop()
   const files = await place(t)
@@ -83,7 +69,7 @@ test('everything moves, to the letter, and people go on where they were', { time
 
 test('a running server is exported as it is, and goes on', { timeout: 120_000 }, async t => {
   const server = await TestServer.start(t)
-  const { alice } = await lived(server)
+  const { alice } = await lived(server, 5)
   const file = join(await place(t), 'export')
   const exported = await im(server.dir, 'export', file)
   assert.equal(exported.code, 0, exported.errors)

@@ -2,7 +2,7 @@
 import { Flow } from '../load/flow.ts'
 import { allOnline } from '../load/session.ts'
 import { range } from '../targets/target.ts'
-import { below, measure, rounded, type Workload } from './workload.ts'
+import { measure, perMessage, rounded, type Workload } from './workload.ts'
 
 const MEMBERS = 30
 const SENDERS = 6
@@ -19,11 +19,7 @@ export const hot: Workload = {
     flow.run()
     const it = await measure(target, flow, options)
     const line = {
-      messages_per_s: rounded(it.completed / it.seconds),
-      ...it.times,
-      server_cpu_us_per_message: it.per(it.completed).server_cpu_us,
-      ...it.cores,
-      ...below(it, it.completed, 'message'),
+      ...perMessage(it),
       rss_mib: it.rss,
       members_count: MEMBERS,
       senders_count: SENDERS,

@@ -3,7 +3,7 @@ import { Flow } from '../load/flow.ts'
 import { allOnline } from '../load/session.ts'
 import { sleep } from '../machine.ts'
 import { groupLanes, pairLanes, range } from '../targets/target.ts'
-import { below, type Line, measure, rounded, type Spent, spending, type Workload } from './workload.ts'
+import { type Line, measure, perMessage, rounded, type Spent, spending, type Workload } from './workload.ts'
 
 const PAIRS = 100
 
@@ -39,11 +39,7 @@ export const paced: Workload = {
     flow.pace(options.rate)
     const it = await measure(target, flow, options)
     const line = {
-      messages_per_s: rounded(it.completed / it.seconds),
-      ...it.times,
-      server_cpu_us_per_message: it.per(it.completed).server_cpu_us,
-      ...it.cores,
-      ...below(it, it.completed, 'message'),
+      ...perMessage(it),
       ...(silence && aboveSilence(silence, it, it.completed)),
       rss_mib: it.rss,
       users_count: 2 * PAIRS,

@@ -71,6 +71,15 @@ export const grown = (before: Counts, after: Counts): Counts =>
 export const below = ({ under = {} }: Pick<Spent, 'under'>, total: number, thing: string): Line =>
   Object.fromEntries(Object.entries(under).map(([name, count]) => [`${name}_per_${thing}`, rounded(count / total)]))
 
+/** What every workload of messages tells of each. */
+export const perMessage = (it: Awaited<ReturnType<typeof measure>>): Line => ({
+  messages_per_s: rounded(it.completed / it.seconds),
+  ...it.times,
+  server_cpu_us_per_message: it.per(it.completed).server_cpu_us,
+  ...it.cores,
+  ...below(it, it.completed, 'message'),
+})
+
 /** Runs a flow that was begun: warms up, measures, stops. */
 export async function measure(target: Target, flow: Flow, { seconds, warmUpMs }: Options) {
   await sleep(warmUpMs)

@@ -125,13 +125,12 @@ export class Logins {
 
   /** Whether the access tokens of a log-in are good. */
   async isLive(login: Login): Promise<boolean> {
-    const { records, clock } = this.#needs
+    const { clock } = this.#needs
     const key = `${partition(login)}/${login.grant}`
     const until = this.#live.get(key)
     if (until !== undefined && clock.now() < until) return true
     const before = this.#revocations
-    const found = await records.get(LOGINS, partition(login), login.grant)
-    if (!found || found.row.revokedAt) return false
+    if (!(await this.stands(login))) return false
     if (before === this.#revocations) this.#live.set(key, clock.now() + LIVE_MS)
     return true
   }

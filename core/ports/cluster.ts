@@ -54,7 +54,7 @@ export interface NodeChange {
 }
 
 /**
- * Who holds what: which node a session is connected to, where a user is online, which nodes live. Contract:
+ * Who holds what: where a user is online, which nodes live. Contract:
  * test/contracts/leases.ts. The lease is the node's: a node that has not renewed it for its life (15 s) is gone, and with it
  * all that it held. A key costs one write when it is held, one when it is released, and one every ten minutes between.
  */
@@ -63,7 +63,7 @@ export interface Leases extends AsyncDisposable {
   /**
    * This node holds the key, beside any other node that does, until the returned function is called. Of several holds of
    * one key on this node, others see the one with the highest rank, of equal ones the latest; the key is given up with the last.
-   * A session's key has its epoch as rank; a user's key, held once for each session, says that the user is online.
+   * A user's key, held once for each session with its epoch as rank, says that the user is online.
    * Does not throw and does not wait; others see it within moments, or when the store is back. Keys and values: at most 1 KiB.
    */
   hold(key: string, value: string, rank?: number): () => void

@@ -2,18 +2,12 @@
 import { type KeyspaceSurvey, type Survey, surveyCassandra, surveyRedis } from '../../storage/open.ts'
 import type { Config } from '../config.ts'
 import { keyspace } from '../keyspace.ts'
-import type { Check } from './doctor.ts'
+import { type Check, type Tell, telling } from './checks.ts'
 
 /** Clocks that differ by more put messages of one conversation at odds with the time of the day. */
 const SLACK_MS = 1_000
 /** Copies of which one can be away. */
 const MIN_COPIES = 3
-
-export type Tell = (level: Check['level'], says: string, todo?: string) => void
-const telling =
-  (check: Check['check'], checks: Check[]): Tell =>
-  (level, says, todo) =>
-    checks.push({ check, level, says, ...(todo !== undefined && { todo }) })
 
 export async function checkCluster(config: Config, checks: Check[]): Promise<void> {
   await checkCassandra(config, checks)

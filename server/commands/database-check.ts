@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { type Inspection, inspect } from '../../storage/open.ts'
 import { INDEXED } from '../stored.ts'
-import type { Check } from './doctor.ts'
+import { type Check, type Tell, telling } from './checks.ts'
 
 const RESTORE =
   'Look for a failing disk or memory first. Then, with the server stopped, move the data directory away, keep it as it is, and restore a backup: `im restore`.'
@@ -16,8 +16,7 @@ export interface Database {
 
 export async function checkDatabase(dataDirectory: string, checks: Check[]): Promise<Database> {
   const directory = resolve(dataDirectory)
-  const tell = (level: Check['level'], says: string, todo?: string) =>
-    checks.push({ check: 'database', level, says, ...(todo !== undefined && { todo }) })
+  const tell = telling('database', checks)
   let found: Inspection
   try {
     found = await inspect(directory, INDEXED)
@@ -38,8 +37,6 @@ export async function checkDatabase(dataDirectory: string, checks: Check[]): Pro
   else judge(directory, found, tell)
   return { inUse, newest: found.rows?.newest ?? 0 }
 }
-
-type Tell = (level: Check['level'], says: string, todo?: string) => void
 
 function judge(directory: string, found: Inspection, tell: Tell): void {
   for (const says of found.broken) tell('problem', sentence(says), todoOf(says, directory))

@@ -1,17 +1,11 @@
 /** `im doctor`: looks at everything that a server needs, one line for each check, and says what to do. Changes nothing. */
 import { type Config, ConfigError, readable, readConfig } from '../config.ts'
 import { CannotListen, certificate } from '../listeners.ts'
+import type { Check } from './checks.ts'
 import { checkCluster } from './cluster-checks.ts'
 import { checkDatabase } from './database-check.ts'
 import { checkClock, checkDirectory, checkPorts } from './machine-checks.ts'
 
-export interface Check {
-  check: 'settings' | 'directory' | 'database' | 'cassandra' | 'redis' | 'clock' | 'ports'
-  level: 'ok' | 'warning' | 'problem' | 'skipped'
-  says: string
-  /** What an operator can do about it. */
-  todo?: string
-}
 export interface Report {
   ok: boolean
   checks: Check[]

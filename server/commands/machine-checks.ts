@@ -4,7 +4,7 @@ import { access, constants, statfs } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import type { Config } from '../config.ts'
-import type { Check } from './doctor.ts'
+import { type Check, type Tell, telling } from './checks.ts'
 
 const MIB = 1024 * 1024
 /** Before this was written. */
@@ -16,8 +16,7 @@ const SLACK_MS = 60_000
 /** Whether there is a directory that can be looked into. */
 export async function checkDirectory(config: Config, checks: Check[]): Promise<boolean> {
   const directory = resolve(config.dataDirectory)
-  const tell = (level: Check['level'], says: string, todo?: string) =>
-    checks.push({ check: 'directory', level, says, ...(todo !== undefined && { todo }) })
+  const tell = telling('directory', checks)
   const found = statSync(directory, { throwIfNoEntry: false })
   if (!found) {
     tell('ok', `${directory} does not exist yet: the first start makes it`)
@@ -40,11 +39,7 @@ export async function checkDirectory(config: Config, checks: Check[]): Promise<b
   return may
 }
 
-function checkOwner(
-  directory: string,
-  found: Stats,
-  tell: (level: Check['level'], says: string, todo?: string) => void,
-) {
+function checkOwner(directory: string, found: Stats, tell: Tell): void {
   const user = process.getuid?.()
   if (user !== undefined && user !== found.uid)
     tell(

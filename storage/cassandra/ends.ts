@@ -72,24 +72,15 @@ export function moveTail(conversation: ConversationKey, bucket: number, from: nu
   ]
 }
 
-/** Each with its own value as timestamp, so that the highest stays. */
-export const hintBucket = (conversation: ConversationKey, bucket: number): Statement => [
-  'UPDATE heads USING TIMESTAMP ? SET bucket = ? WHERE conversation = ?',
-  [bucket, bucket, conversation],
-]
-export const markSettled = (conversation: ConversationKey, seq: number): Statement => [
-  'UPDATE heads USING TIMESTAMP ? SET settled = ? WHERE conversation = ?',
-  [seq, seq, conversation],
-]
-export const markFirst = (conversation: ConversationKey, first: number): Statement => [
-  'UPDATE heads USING TIMESTAMP ? SET first = ? WHERE conversation = ?',
-  [first, first, conversation],
-]
-export const markFreed = (conversation: ConversationKey, freed: number): Statement => [
-  'UPDATE heads USING TIMESTAMP ? SET freed = ? WHERE conversation = ?',
-  [freed, freed, conversation],
-]
-export const markForgotten = (conversation: ConversationKey, forgotten: number): Statement => [
-  'UPDATE heads USING TIMESTAMP ? SET forgotten = ? WHERE conversation = ?',
-  [forgotten, forgotten, conversation],
-]
+/** A number of a conversation that only goes up: written with itself as timestamp, so that the highest stays. */
+const marking =
+  (column: 'bucket' | 'settled' | 'first' | 'freed' | 'forgotten') =>
+  (conversation: ConversationKey, value: number): Statement => [
+    `UPDATE heads USING TIMESTAMP ? SET ${column} = ? WHERE conversation = ?`,
+    [value, value, conversation],
+  ]
+export const hintBucket = marking('bucket')
+export const markSettled = marking('settled')
+export const markFirst = marking('first')
+export const markFreed = marking('freed')
+export const markForgotten = marking('forgotten')

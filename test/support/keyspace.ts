@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { after } from 'node:test'
+import type { Clock, Storage } from '../../core/ports.ts'
 import { type CassandraNeeds, openCassandra } from '../../storage/cassandra/open.ts'
 import { Ring } from '../../storage/cassandra/ring.ts'
+import { TestClock } from '../contracts/ground.ts'
 import { absentJava } from './cassandra/java.ts'
 import { CassandraNodes } from './cassandra.ts'
 import type { Ends } from './ends.ts'
@@ -59,5 +61,19 @@ export function sharedKeyspace(hosts: readonly string[]): () => Promise<Ours> {
 /** What a server asks Cassandra through, past its log and records. */
 export const ringOf = ({ hosts, datacenter, consistency }: Ours, keyspace: string): Promise<Ring> =>
   Ring.connect({ hosts, datacenter, consistency }, keyspace)
+
+/** Open until the test ends. */
+export async function opened(t: Ends, ours: Ours, clock: Clock = new TestClock()): Promise<Storage> {
+  const storage = await openCassandra({ ...ours, clock, observer: {} })
+  t.after(async () => storage[Symbol.asyncDispose]())
+  return storage
+}
+
+/** Of so many servers with one clock, one after the other. */
+export async function openedBy(t: Ends, ours: Ours, count: number, clock = new TestClock()): Promise<Storage[]> {
+  const all: Storage[] = []
+  for (let nth = 0; nth < count; nth++) all.push(await opened(t, ours, clock))
+  return all
+}
 
 export { openCassandra }
