@@ -7,9 +7,9 @@ import type { Cursor } from './cursor.ts'
 /** A session that is connected here, as delivery needs it. */
 export interface Reading {
   readonly id: { app: AppId; member: Member }
-  joined(conversation: ConversationId, joinedSeq: Seq): boolean
-  leaves(conversation: ConversationId): void
-  /** Entries of a conversation that it follows may have passed unheard. */
+  joined(conversation: ConversationId, joinedSeq: Seq): void
+  cameInto(conversation: ConversationId, joinedSeq: Seq): void
+  leaves(conversation: ConversationId, seq: Seq): void
   lost(conversation: ConversationId): void
 }
 
@@ -30,7 +30,7 @@ export class Delivery {
     this.#log = log
     this.#stop = [
       memberships.follow(({ app, conversation, seq, joined, left }) => {
-        for (const member of left) for (const session of this.of(app, member)) session.leaves(conversation)
+        for (const member of left) for (const session of this.of(app, member)) session.leaves(conversation, seq)
         this.joined(app, conversation, seq, joined)
       }),
       log.follow(
@@ -65,11 +65,6 @@ export class Delivery {
   /** Members came into a conversation with that entry. */
   joined(app: AppId, conversation: ConversationId, seq: Seq, members: readonly Member[]): void {
     for (const member of members) for (const session of this.of(app, member)) session.joined(conversation, seq)
-  }
-
-  /** As `joined`, heard of late: what follows may have passed already. */
-  cameInto(session: Reading, conversation: ConversationId, seq: Seq): void {
-    if (session.joined(conversation, seq)) session.lost(conversation)
   }
 
   listen(cursor: Cursor, session: Reading): void {

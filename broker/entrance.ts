@@ -53,6 +53,7 @@ const MAX_CLIENT_ID_BYTES = 256
 
 export class Entrance {
   readonly #needs: EntranceNeeds
+  readonly #elsewhere: Elsewhere | undefined
   /** CONNECTs of one session, one after the other. */
   readonly #turns = new Map<string, Promise<unknown>>()
   /** Sessions whose CONNACK says that they go on. */
@@ -60,6 +61,7 @@ export class Entrance {
 
   constructor(needs: EntranceNeeds) {
     this.#needs = needs
+    this.#elsewhere = needs.holders && new Elsewhere(needs)
   }
 
   /** For Session Present, asked once for each CONNECT. */
@@ -153,7 +155,7 @@ export class Entrance {
       origins: connection.origins,
       run,
       scheduler,
-      elsewhere: holders && new Elsewhere(this.#needs),
+      elsewhere: this.#elsewhere,
     })
     if (opened.resumed) this.#resumed.add(connection.session.key)
     table.add(connection)
@@ -166,6 +168,7 @@ export class Entrance {
     const { receiveMaximum, maximumPacketSize } = packet.properties ?? {}
     return new Session(opened, {
       ...needs,
+      others: needs.holders !== undefined,
       outlet: connection,
       limits: {
         messages: Math.min(receiveMaximum ?? options.windowMessages, options.windowMessages),

@@ -20,6 +20,13 @@ export interface Route {
   retainAsPublished: boolean
 }
 
+/** A cursor, as far as it is about where its entries go. */
+interface Routed {
+  readonly conversation: ConversationId
+  route: Route | undefined
+  commandRoute: Route | undefined
+}
+
 /** Compact form in the session's record: filter, QoS, identifier, Retain As Published. */
 export type StoredFilter = [filter: string, qos: 0 | 1, id?: number | null, rap?: 1]
 
@@ -68,8 +75,18 @@ export class Filters {
     this.#takesRetained = undefined
   }
 
+  /** Whether any of them takes entries of a conversation. */
+  takes(conversation: ConversationId): boolean {
+    return (this.#route(conversation) ?? this.#commandRoute(conversation)) !== undefined
+  }
+  /** Has a cursor's entries go where they are taken now. */
+  direct(cursor: Routed): void {
+    cursor.route = this.#route(cursor.conversation)
+    cursor.commandRoute = this.#commandRoute(cursor.conversation)
+  }
+
   /** Where entries of a conversation go: to the inbox if any filter takes that, else to the conversation's own topic. */
-  route(conversation: ConversationId): Route | undefined {
+  #route(conversation: ConversationId): Route | undefined {
     if (this.#inboxRoute === null) this.#inboxRoute = this.#inbox === undefined ? undefined : this.of(this.#inbox)
     if (this.#inboxRoute) return this.#inboxRoute
     const kind = kindOf(conversation)
@@ -79,7 +96,7 @@ export class Filters {
   }
 
   /** Where commands go, for the device itself. */
-  commandRoute(conversation: ConversationId): Route | undefined {
+  #commandRoute(conversation: ConversationId): Route | undefined {
     return conversation === this.#member
       ? this.of(topic('command', this.#app, partsOf(conversation)[0] as string))
       : undefined

@@ -50,13 +50,13 @@ export class Peers {
     this.#needs = needs
     const { cluster, memberships, table } = needs
     this.holders = new Holders(needs)
-    // What a node that died had stored and told nobody of is like what the bus lost.
-    const died = () => {
+    const missed = () => {
       this.#missed = true
     }
-    this.#nodes = new Nodes({ ...needs, died })
+    // What a node that died had stored and told nobody of is like what the bus lost.
+    this.#nodes = new Nodes({ ...needs, died: missed })
     this.#stop = [
-      cluster.bus.onMissed(died),
+      cluster.bus.onMissed(missed),
       memberships.follow(({ app, conversation, seq, joined }) => {
         for (const member of joined) this.#toMember(app, member, { joined: conversation, seq })
       }),
@@ -124,8 +124,7 @@ export class Peers {
       const told = readTold<ToMember>(message)
       if (!told) return
       if ('event' in told) table.tell(app, member, told.event)
-      else if ('joined' in told)
-        for (const session of delivery.of(app, member)) delivery.cameInto(session, told.joined, told.seq)
+      else if ('joined' in told) for (const session of delivery.of(app, member)) session.cameInto(told.joined, told.seq)
       else if (Object.hasOwn(FAULTS, told.end)) table.end(app, member, told.end, told.grant)
     })
   }
@@ -163,7 +162,7 @@ export class Peers {
 
   /** What happened to the member unheard: an end of the log-in, and conversations that they came into. */
   async #catchUp(connection: Connection): Promise<void> {
-    const { memberships, gatekeeper, delivery } = this.#needs
+    const { memberships, gatekeeper } = this.#needs
     const { session, caller } = connection
     if (!(await gatekeeper.stands(caller))) return connection.end('token-revoked')
     const { app, member } = session.id
@@ -171,7 +170,7 @@ export class Peers {
     do {
       const page = await memberships.of(app, member, next)
       next = page.next
-      for (const { conversation, joinedSeq } of page.items) delivery.cameInto(session, conversation, joinedSeq)
+      for (const { conversation, joinedSeq } of page.items) session.following.cameInto(conversation, joinedSeq)
     } while (next !== undefined && !this.#closed)
   }
 }

@@ -1,7 +1,7 @@
 /** The record of a connected session: what of it is written, and when. One write at a time, each on top of the one before. */
 import { type Change, putRanked, removeRanked, type Scheduler } from '../core/ports.ts'
 import type { ConversationId, EpochMs } from '../protocol/ids.ts'
-import type { Cursor } from './cursor.ts'
+import type { Cursor, StoredCursor } from './cursor.ts'
 import type { StoredFilter } from './filters.ts'
 import {
   CURSORS,
@@ -58,6 +58,8 @@ export class SessionRecord {
   #unsure = false
   /** Ends the pause before what the connection left is tried again. */
   #endPause: (() => void) | undefined
+  /** Positions that it began with, of a session that ends with this connection. */
+  #begun: Promise<Map<string, StoredCursor>> | undefined
   #fails: (() => void)[] = []
 
   constructor({ row, version }: Opened, needs: Needs) {
@@ -73,6 +75,21 @@ export class SessionRecord {
   /** Whether it outlives its connection. What does not is not written while it is connected. */
   get kept(): boolean {
     return this.#row.expirySeconds > 0
+  }
+
+  /** Positions in storage, by conversation, those in conversations that the member has left included. */
+  cursors(): Promise<Map<string, StoredCursor>> {
+    if (this.#begun) return this.#begun
+    const read = this.#needs.store.cursors(this.#row)
+    if (this.kept) return read
+    this.#begun = read
+    read.catch(() => {
+      this.#begun = undefined
+    })
+    return read
+  }
+  async cursor(conversation: ConversationId): Promise<StoredCursor | undefined> {
+    return this.kept ? this.#needs.store.cursor(this.#row, conversation) : (await this.cursors()).get(conversation)
   }
 
   /** Written before long; a crash before that repeats some entries. */

@@ -6,7 +6,6 @@ import {
   type GroupId,
   kindOf,
   type Member,
-  noticesOf,
   ofGroup,
   partsOf,
   type Seq,
@@ -14,17 +13,14 @@ import {
 } from '../protocol/ids.ts'
 import type { StoredEntry } from './entry.ts'
 import { Kept } from './kept.ts'
+import { type Delta, deltaOf, loadRoster, pageOf, rowChanges, told } from './member-rows.ts'
 import {
   type AppendOptions,
-  type Change,
   type ConversationKey,
   keyOf,
-  type Membership,
   type Memberships,
   type MessageLog,
-  put,
   type Records,
-  remove,
   splitKey,
 } from './ports.ts'
 import type { Members, RosterChange } from './roster.ts'
@@ -34,19 +30,13 @@ import { turns } from './turns.ts'
 
 /** Member rows in memory, of all rosters together. */
 const MAX_KEPT = 200_000
-const PAGE = 1_000
 /** The place of anyone whom the conversation's id names. */
 const NAMED: MemberRow = { role: 'member', joinedSeq: 1 as Seq, joinedAt: 0, joinedN: 0 }
 
 type Followed = Parameters<Parameters<Memberships['follow']>[0]>[0]
-interface Delta {
-  rows: Map<Member, MemberRow>
-  joined: Member[]
-  left: readonly Member[]
-}
 interface Needs {
   log: Pick<MessageLog, 'append' | 'follow' | 'watch'>
-  records: Pick<Records, 'scan'>
+  records: Pick<Records, 'get' | 'scan'>
 }
 
 /** Must be made before anything else that follows the log: it knows of a change before the entry is delivered. */
@@ -56,6 +46,12 @@ export function members(needs: Needs) {
     of: (app, member, after) => pageOf(needs.records, app, member, after),
     async get(app, member, conversation) {
       const place = await book.listed(app, member, conversation)
+      return place && { conversation, joinedSeq: place.joinedSeq }
+    },
+    async stored(app, member, conversation) {
+      const place = isNamed(conversation)
+        ? await book.listed(app, member, conversation)
+        : (await needs.records.get(MEMBERS, keyOf(app, conversation), member))?.row
       return place && { conversation, joinedSeq: place.joinedSeq }
     },
     follow: listener => book.follow(listener),
@@ -195,52 +191,4 @@ function opened(key: ConversationKey, entry: StoredEntry): Followed | undefined 
   const at = splitKey(key)
   if (kindOf(at.conversation) !== 'user') return undefined
   return { ...at, seq: entry.seq, joined: [...new Set(partsOf(at.conversation) as UserId[])], left: [] }
-}
-
-// ---- rows ----
-
-function deltaOf({ joined = [], updated = [], left = [] }: RosterChange, at: { seq: Seq; n: number; sentAt: number }) {
-  const rows = new Map<Member, MemberRow>()
-  for (const { member, role } of joined)
-    rows.set(member, { role, joinedSeq: at.seq, joinedAt: at.sentAt, joinedN: at.n })
-  for (const { member, row } of updated) rows.set(member, row)
-  return { rows, joined: joined.map(({ member }) => member), left }
-}
-
-function rowChanges(key: ConversationKey, { rows, left }: Delta): Change[] {
-  const puts = [...rows].map(([member, row]) => put(MEMBERS, key, member, row))
-  return [...puts, ...left.map(member => remove(MEMBERS, key, member))]
-}
-
-/** Who came and went by an entry that was appended elsewhere. */
-function told({ entry }: StoredEntry, before: ReadonlyMap<Member, MemberRow> | undefined) {
-  const users: Member[] = entry.users ?? []
-  if (entry.action === 'created' || entry.action === 'joined' || entry.action === 'added')
-    return { joined: users, left: [] }
-  if (entry.action === 'left' || entry.action === 'removed') return { joined: [], left: users }
-  return { joined: [], left: entry.action === 'dismissed' ? [...(before?.keys() ?? [])] : [] }
-}
-
-async function loadRoster(records: Pick<Records, 'scan'>, key: ConversationKey): Promise<Map<Member, MemberRow>> {
-  const roster = new Map<Member, MemberRow>()
-  for (let after: string | undefined; ; ) {
-    const page = await records.scan(MEMBERS, key, { limit: PAGE, ...(after !== undefined && { after }) })
-    for (const found of page) roster.set(found.key as Member, found.row)
-    after = page.at(-1)?.cursor
-    if (page.length < PAGE) return roster
-  }
-}
-
-async function pageOf(records: Pick<Records, 'scan'>, app: AppId, member: Member, after?: string) {
-  const range = { index: 'byMember', limit: PAGE, ...(after !== undefined && { after }) }
-  const page = await records.scan(MEMBERS, `${app}/${member}`, range)
-  const items: Membership[] = page.map(({ partition, row }) => ({
-    conversation: splitKey(partition as ConversationKey).conversation,
-    joinedSeq: row.joinedSeq,
-  }))
-  // Notices need no row: everyone has had them from the start.
-  if (after === undefined && !member.startsWith('d:'))
-    items.unshift({ conversation: noticesOf(member as UserId), joinedSeq: 1 as Seq })
-  const next = page.length === PAGE ? page.at(-1)?.cursor : undefined
-  return { items, ...(next !== undefined && { next }) }
 }

@@ -1,6 +1,6 @@
 /**
  * Session, delivery and pump against a model, with every answer of log and storage held back until the run chooses it:
- * append ∥ subscribe ∥ resume ∥ leave ∥ acknowledge in any order.
+ * append ∥ subscribe ∥ resume ∥ leave ∥ acknowledge in any order, here or on another node, whose word comes late.
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -82,7 +82,12 @@ class MemoryLog implements Pick<MessageLog, 'read' | 'get' | 'tails' | 'follow' 
   constructor(turns: Turns) {
     this.#turns = turns
   }
-  watch = () => () => {}
+  /** How often each is watched. */
+  readonly watched = new Map<ConversationKey, number>()
+  watch(conversation: ConversationKey) {
+    this.watched.set(conversation, (this.watched.get(conversation) ?? 0) + 1)
+    return () => this.watched.set(conversation, (this.watched.get(conversation) ?? 0) - 1)
+  }
   of(conversation: ConversationKey) {
     const list = this.entries.get(conversation) ?? []
     this.entries.set(conversation, list)
@@ -200,7 +205,13 @@ class World {
   readonly records = new MemoryRecords(this.turns)
   readonly members = new Map<ConversationId, Membership>()
   readonly #followers: Parameters<Memberships['follow']>[0][] = []
-  readonly memberships: Pick<Memberships, 'of' | 'get' | 'follow'> = {
+  /** Entries that other nodes stored, on their way. */
+  readonly #onBus = new Map<ConversationId, (() => void)[]>()
+  /** Where the reader is not in: with which entry they left, and whether this node was told. */
+  readonly out = new Map<ConversationId, { from: number; isTold: boolean }>()
+  /** What this node has in memory: as old as the last entry that it was told of, from the first look on. */
+  readonly roster = new Map<ConversationId, { place: Membership | undefined; unwatch: () => void }>()
+  readonly memberships: Pick<Memberships, 'of' | 'get' | 'stored' | 'follow'> = {
     of: (_app, _member, after) => {
       // Two pages, so that changes come between them; what a page says may be over when it arrives.
       const all = [...this.members.values()].sort((a, b) => (a.conversation < b.conversation ? -1 : 1))
@@ -209,7 +220,11 @@ class World {
       )
       return this.turns.later(() => (after === undefined ? { items, next: 'g:b' } : { items }))
     },
-    get: (_app, _member, conversation) => this.turns.later(() => this.members.get(conversation)),
+    get: (_app, _member, conversation) => {
+      const kept = this.roster.get(conversation)
+      return this.turns.later(() => (kept ? kept.place : this.#kept(conversation)))
+    },
+    stored: (_app, _member, conversation) => this.turns.later(() => this.members.get(conversation)),
     follow: listener => {
       this.#followers.push(listener)
       return () => {}
@@ -231,10 +246,34 @@ class World {
 
   key = (conversation: ConversationId): ConversationKey => `${app}/${conversation}`
 
-  say(conversation: ConversationId) {
-    this.log.publish(this.key(conversation), this.log.append(this.key(conversation)))
+  #kept(conversation: ConversationId) {
+    const place = this.members.get(conversation)
+    const kept = this.roster.get(conversation) ?? { place, unwatch: this.log.watch(this.key(conversation)) }
+    this.roster.set(conversation, kept)
+    return kept.place
   }
-  change(conversation: ConversationId) {
+
+  say(conversation: ConversationId, elsewhere: boolean) {
+    const entry = this.log.append(this.key(conversation))
+    this.#heard(conversation, elsewhere, () => this.log.publish(this.key(conversation), entry))
+  }
+
+  /** Entries of a conversation come in order, and only to who watches it when they are stored or heard. */
+  #heard(conversation: ConversationId, elsewhere: boolean, tell: () => void) {
+    const waiting = this.#onBus.get(conversation) ?? []
+    if (!elsewhere) {
+      // Whoever stores an entry has read what comes before it.
+      for (const earlier of waiting.splice(0)) earlier()
+      return tell()
+    }
+    const isWatched = () => (this.log.watched.get(this.key(conversation)) ?? 0) > 0
+    if (!isWatched()) return
+    waiting.push(() => isWatched() && tell())
+    this.#onBus.set(conversation, waiting)
+    this.turns.soon(() => waiting.shift()?.())
+  }
+
+  change(conversation: ConversationId, elsewhere: boolean) {
     const entry = this.log.append(this.key(conversation), 'members')
     const joined = !this.members.has(conversation)
     if (joined) this.members.set(conversation, { conversation, joinedSeq: entry.seq })
@@ -246,8 +285,20 @@ class World {
       joined: joined ? [bob as Member] : [],
       left: joined ? [] : [bob as Member],
     }
-    for (const follower of this.#followers) follower(told)
-    this.log.publish(this.key(conversation), entry)
+    const out = { from: entry.seq, isTold: false }
+    if (joined) this.out.delete(conversation)
+    else this.out.set(conversation, out)
+    if (joined && elsewhere)
+      this.turns.soon(() => {
+        for (const session of this.delivery.of(app, bob)) session.cameInto(conversation, entry.seq)
+      })
+    this.#heard(conversation, elsewhere, () => {
+      this.roster.get(conversation)?.unwatch()
+      this.roster.delete(conversation)
+      out.isTold = true
+      for (const follower of this.#followers) follower(told)
+      this.log.publish(this.key(conversation), entry)
+    })
   }
 
   async connect() {
@@ -262,6 +313,7 @@ class World {
       memberships: this.memberships,
       marks: { delivered() {} },
       delivery: this.delivery,
+      others: true,
       store: this.store,
       scheduler: this.turns,
       limits: { messages: this.window, bytes: 1_000 },
@@ -306,7 +358,8 @@ class World {
         world.heard.push({ ...what, reason: entry.reason, dup: packet.dup, connection })
         if (entry.reason === 'retention' && entry.to >= world.log.first(world.key(what.conversation)))
           world.faults.push(`${what.conversation}: ${entry.from} to ${entry.to} was told as removed, and is there`)
-        if (!world.members.has(what.conversation))
+        const out = world.out.get(what.conversation)
+        if (out && (out.isTold || what.seq >= out.from))
           world.faults.push(`delivered ${what.conversation} to one who is not a member`)
       },
     }
@@ -345,10 +398,11 @@ class World {
 }
 
 const command = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ do: fc.constant('say' as const), at: fc.nat(2) }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constantFrom('say', 'say elsewhere'), at: fc.nat(2) }) },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('step' as const), at: fc.nat(50) }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constant('ack' as const), at: fc.nat(50) }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('change' as const), at: fc.nat(2) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('change', 'change elsewhere'), at: fc.nat(2) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('look' as const), at: fc.nat(2) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('retain' as const), at: fc.nat(11) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('reconnect' as const), at: fc.nat(2) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('stall' as const), at: fc.nat(1) }) },
@@ -356,15 +410,16 @@ const command = fc.oneof(
 
 async function play(commands: readonly { do: string; at: number }[], kills: boolean) {
   const world = new World()
-  for (const conversation of CONVERSATIONS.slice(0, 2)) world.change(conversation)
+  for (const conversation of CONVERSATIONS.slice(0, 2)) world.change(conversation, false)
   await world.until(world.connect())
   const start = new Map(CONVERSATIONS.map(conversation => [conversation, world.log.of(world.key(conversation)).length]))
   for (const { do: what, at } of commands) {
     const conversation = CONVERSATIONS[at % 3] as ConversationId
-    if (what === 'say') world.say(conversation)
+    if (what.startsWith('say')) world.say(conversation, what.endsWith('elsewhere'))
     else if (what === 'step') await world.turns.step(at)
     else if (what === 'ack') world.ack(at)
-    else if (what === 'change') world.change(conversation)
+    else if (what.startsWith('change')) world.change(conversation, what.endsWith('elsewhere'))
+    else if (what === 'look') void world.memberships.get(app, bob, conversation)
     else if (what === 'retain') world.log.trim(world.key(conversation), 1 - (at >> 2) * 0.3)
     else if (what === 'stall') {
       world.writable = !world.writable
@@ -375,7 +430,7 @@ async function play(commands: readonly { do: string; at: number }[], kills: bool
       if (kills && at === 0) {
         world.killed = true
         old.pump.close()
-        world.delivery.remove(old)
+        world.delivery.remove(old.following)
       } else await world.until(old.close({ expirySeconds: 3600, mayRepeat: false }))
       world.session = undefined
       world.unacked = new Map()

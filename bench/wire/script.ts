@@ -34,6 +34,9 @@ interface Waiting {
   fail: (error: Error) => void
 }
 
+/** What has not come by then does not come: a wait for ever would hide which it was. */
+const NEVER_MS = 120_000
+
 export class Script {
   readonly wire: Wire
   /** Everything that came, in order, taken or not. */
@@ -79,15 +82,20 @@ export class Script {
     else this.#waiting.splice(at, 1)[0]?.take(packet)
   }
 
-  /** Takes the first packet of the type that was not taken before; waits for it where there is none. */
+  /** Takes the first packet of the type that was not taken before; waits for it where there is none, two minutes at most. */
   next<T extends Packet['type']>(type: T, also: (packet: PacketOf<T>) => boolean = () => true): Promise<PacketOf<T>> {
     const wanted = (packet: Packet) => packet.type === type && also(packet as PacketOf<T>)
     const at = this.#untaken.findIndex(wanted)
     if (at !== -1) return Promise.resolve(this.#untaken.splice(at, 1)[0] as PacketOf<T>)
     if (this.wire.closed) return Promise.reject(new Error('the server closed the connection'))
     const { promise, resolve, reject } = withResolvers<PacketOf<T>>()
-    this.#waiting.push({ wanted, take: packet => resolve(packet as PacketOf<T>), fail: reject })
-    return promise
+    const waiting = { wanted, take: (packet: Packet) => resolve(packet as PacketOf<T>), fail: reject }
+    this.#waiting.push(waiting)
+    const timer = setTimeout(() => {
+      this.#waiting.splice(this.#waiting.indexOf(waiting), 1)
+      reject(new Error(`no ${type} came within ${NEVER_MS / 1000} s`))
+    }, NEVER_MS)
+    return promise.finally(() => clearTimeout(timer))
   }
 
   /** Packets of a type that came and were not taken. */

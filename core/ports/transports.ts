@@ -36,8 +36,10 @@ export interface Membership {
 export interface Memberships {
   /** Page of a member's conversations, a user's notices among them, in no order that means anything; `next` is absent at the end. */
   of(app: AppId, member: Member, after?: string): Promise<{ items: Membership[]; next?: string }>
-  /** Their place in one conversation now. */
+  /** Their place in one conversation, by every entry that this node has heard of. */
   get(app: AppId, member: Member, conversation: ConversationId): Promise<Membership | undefined>
+  /** The same as storage has it: one read, for who hears of an entry by other ways and before it. */
+  stored(app: AppId, member: Member, conversation: ConversationId): Promise<Membership | undefined>
   /**
    * Calls back synchronously when an entry that changes who is in has become durable, before the entry is delivered:
    * `joined` get it and what follows, `left` get nothing from it on.

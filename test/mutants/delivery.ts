@@ -5,7 +5,7 @@ export const DELIVERY: readonly Mutant[] = [
   {
     name: 'whether somebody is in is looked at only when they connect or subscribe',
     file: 'broker/delivery.ts',
-    find: 'for (const member of left) for (const session of this.of(app, member)) session.leaves(conversation)',
+    find: 'for (const member of left) for (const session of this.of(app, member)) session.leaves(conversation, seq)',
     put: 'void left',
     verdict: 'not-a-member',
   },
@@ -25,18 +25,18 @@ export const DELIVERY: readonly Mutant[] = [
   },
   {
     name: 'the entry with which somebody came in is not given to them',
-    file: 'broker/session.ts',
-    find: 'keyOf(this.id.app, conversation), joinedSeq - 1)',
-    put: 'keyOf(this.id.app, conversation), joinedSeq)',
+    file: 'broker/cursor.ts',
+    find: '    this.sent = floor\n',
+    put: '    this.sent = floor + 1\n',
     verdict: 'undelivered',
   },
   {
     name: 'the end is read before the conversation is listened to',
-    file: 'broker/session.ts',
+    file: 'broker/following.ts',
     find: `      const fresh = current.flatMap(membership => this.#listen(membership) ?? [])
       const tails = await log.tails(fresh.map(cursor => cursor.key))
 `,
-    put: `      const keys = current.map(({ conversation }) => keyOf(this.id.app, conversation))
+    put: `      const keys = current.map(({ conversation }) => keyOf(app, conversation))
       const all = await log.tails(keys)
       const fresh = current.flatMap(membership => this.#listen(membership) ?? [])
       const tails = fresh.map(cursor => all[keys.indexOf(cursor.key)])
@@ -45,7 +45,7 @@ export const DELIVERY: readonly Mutant[] = [
   },
   {
     name: 'the end is not looked at after listening',
-    file: 'broker/session.ts',
+    file: 'broker/following.ts',
     find: '        cursor.tail = Math.max(cursor.tail, tail)\n',
     put: '',
     verdict: 'undelivered',
