@@ -118,7 +118,7 @@ function open(config: Config, observer: Telemetry, cluster: OpenedCluster | unde
   const clock = machine.scheduler
   if (config.storage === 'memory') return openStorage({ engine: 'memory', clock, observer })
   if (config.storage === 'cassandra')
-    return openStorage({ engine: 'cassandra', ...keyspace(config), clock, observer, bus: cluster?.bus })
+    return openStorage({ engine: 'cassandra', ...keyspace(config), clock, observer, cluster })
   const lowWaterBytes = config.diskLowWaterMiB * 1024 * 1024
   return openStorage({
     engine: 'level',

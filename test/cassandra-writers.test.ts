@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import type { StoredEntry } from '../core/entry.ts'
 import { type ConversationKey, put, putRanked, type Storage, table } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
+import { Hub } from '../storage/memory/hub.ts'
 import { conversation, range, recalls, says, seq } from './contracts/ground.ts'
 import { cassandra, keyspaceOf, openedBy } from './support/keyspace.ts'
 import { figures, scale, seedOfRun } from './support/proof.ts'
@@ -17,7 +18,8 @@ const LAST = table<{ seq: number }>('last', undefined, { ranked: true })
 const jsonOf = ({ bytes }: StoredEntry) => Buffer.from(bytes).toString()
 const RUNS = scale('WRITERS', 1)
 
-const nodes = (t: TestContext, count: number) => openedBy(t, keyspaceOf(t, hosts, { bucketSize: SIZE }), count)
+const nodes = (t: TestContext, count: number, hub?: Hub) =>
+  openedBy(t, keyspaceOf(t, hosts, { bucketSize: SIZE }), count, undefined, hub)
 
 /** As a client sees it: when it was called and when it was answered, by one count of both. */
 interface Call {
@@ -123,62 +125,71 @@ async function mustAgree(all: readonly Storage[], here: ConversationKey, steps: 
   assert.equal((await records.get(LAST, here, 'all'))?.row.seq, ranked)
 }
 
-test('whatever two servers append to one conversation is in one order, once, with its records', { skip }, async t => {
-  const all = await nodes(t, 2)
-  const step = fc.record({
-    at: fc.integer({ min: 0, max: 1 }),
-    does: fc.constantFrom('say', 'by name', 'by name', 'by name', 'counts', 'ranked', 'recall'),
-    id: fc.integer({ min: 1, max: 8 }),
-    waits: fc.boolean(),
+for (const [who, hub] of [
+  ['that hear nothing of each other', undefined],
+  ['that hear each other and take turns', new Hub()],
+] as const) {
+  test(`whatever two servers ${who} append to one conversation is in one order, once, with its records`, {
+    skip,
+  }, async t => {
+    const all = await nodes(t, 2, hub)
+    const step = fc.record({
+      at: fc.integer({ min: 0, max: 1 }),
+      does: fc.constantFrom('say', 'by name', 'by name', 'by name', 'counts', 'ranked', 'recall'),
+      id: fc.integer({ min: 1, max: 8 }),
+      waits: fc.boolean(),
+    })
+    let run = 0
+    let appends = 0
+    const property = fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 45 }), async steps => {
+      const here = conversation(`g:run${++run}`)
+      const told = all.map(() => [] as number[])
+      const ends = all.map(({ log }, nth) => log.follow((key, { seq }) => key === here && told[nth]?.push(seq)))
+      const history = await play(all, here, steps)
+      for (const end of ends) end()
+      appends += history.stored.length
+      await mustAgree(all, here, steps, history)
+      // Each of them hears in order and nothing twice, from where it began to listen on.
+      for (const heard of told) assert.deepEqual(heard, range(heard[0] ?? 1, heard.at(-1) ?? 0))
+      const refused = new Set(history.calls.flatMap(({ refused }) => refused ?? []))
+      for (const code of refused) assert.ok(['already-recalled', 'no-such-entry'].includes(code), code)
+    })
+    await fc.assert(property, { numRuns: Math.ceil(5 * RUNS), seed: seedOfRun(), endOnFailure: true })
+    figures(t, { conversations: run, appends, lost: 0, doubled: 0 })
   })
-  let run = 0
-  let appends = 0
-  const property = fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 45 }), async steps => {
-    const here = conversation(`g:run${++run}`)
-    const told = all.map(() => [] as number[])
-    const ends = all.map(({ log }, nth) => log.follow((key, { seq }) => key === here && told[nth]?.push(seq)))
-    const history = await play(all, here, steps)
-    for (const end of ends) end()
-    appends += history.stored.length
-    await mustAgree(all, here, steps, history)
-    // Each of them hears in order and nothing twice, from where it began to listen on.
-    for (const heard of told) assert.deepEqual(heard, range(heard[0] ?? 1, heard.at(-1) ?? 0))
-    const refused = new Set(history.calls.flatMap(({ refused }) => refused ?? []))
-    for (const code of refused) assert.ok(['already-recalled', 'no-such-entry'].includes(code), code)
-  })
-  await fc.assert(property, { numRuns: Math.ceil(5 * RUNS), seed: seedOfRun(), endOnFailure: true })
-  figures(t, { conversations: run, appends, lost: 0, doubled: 0 })
-})
 
-test('buckets change under the load of two servers without a gap, a double or a refusal', { skip }, async t => {
-  const all = await nodes(t, 2)
-  const here = conversation('g:hot')
-  const each = Math.ceil(40 * RUNS)
-  const began = performance.now()
-  const history = new History()
-  // Each sender waits for its answer before it goes on; every fourth is sent by both servers under one name.
-  const sender = async (at: number, nth: number) => {
-    for (const n of range(1, each)) {
-      const name = n % 4 === 0 ? `s${nth}-${n}` : undefined
-      const { log } = all[n % 4 === 0 ? (at + n / 4) % 2 : at] as Storage
-      await history.of(name, log.append(here, says(`${nth} ${n}`, name)))
+  test(`buckets change under the load of two servers ${who} without a gap, a double or a refusal`, {
+    skip,
+  }, async t => {
+    const all = await nodes(t, 2, hub)
+    const here = conversation('g:hot')
+    const each = Math.ceil(40 * RUNS)
+    const began = performance.now()
+    const history = new History()
+    // Each sender waits for its answer before it goes on; every fourth is sent by both servers under one name.
+    const sender = async (at: number, nth: number) => {
+      for (const n of range(1, each)) {
+        const name = n % 4 === 0 ? `s${nth}-${n}` : undefined
+        const { log } = all[n % 4 === 0 ? (at + n / 4) % 2 : at] as Storage
+        await history.of(name, log.append(here, says(`${nth} ${n}`, name)))
+      }
     }
-  }
-  await Promise.all(all.flatMap((_, at) => range(1, 4).map(nth => sender(at, nth))))
-  const ms = performance.now() - began
-  assert.deepEqual(
-    history.calls.flatMap(({ refused }) => refused ?? []),
-    [],
-  )
-  const read: number[] = []
-  for (let after = 0; ; after = read.length) {
-    const page = await (all[0] as Storage).log.read(here, { after: seq(after), limit: 1_000 })
-    read.push(...page.map(({ seq }) => seq))
-    if (page.length === 0) break
-  }
-  history.mustBeLinear(read.length)
-  assert.deepEqual(read, range(1, read.length))
-  const [tail] = await (all[1] as Storage).log.tails([here])
-  assert.deepEqual([tail?.seq, tail?.n], [read.length, read.length])
-  figures(t, { appends: read.length, buckets: Math.ceil(read.length / SIZE), ms: Math.round(ms) })
-})
+    await Promise.all(all.flatMap((_, at) => range(1, 4).map(nth => sender(at, nth))))
+    const ms = performance.now() - began
+    assert.deepEqual(
+      history.calls.flatMap(({ refused }) => refused ?? []),
+      [],
+    )
+    const read: number[] = []
+    for (let after = 0; ; after = read.length) {
+      const page = await (all[0] as Storage).log.read(here, { after: seq(after), limit: 1_000 })
+      read.push(...page.map(({ seq }) => seq))
+      if (page.length === 0) break
+    }
+    history.mustBeLinear(read.length)
+    assert.deepEqual(read, range(1, read.length))
+    const [tail] = await (all[1] as Storage).log.tails([here])
+    assert.deepEqual([tail?.seq, tail?.n], [read.length, read.length])
+    figures(t, { appends: read.length, buckets: Math.ceil(read.length / SIZE), ms: Math.round(ms) })
+  })
+}

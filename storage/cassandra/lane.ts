@@ -7,6 +7,7 @@ import type { ConversationKey } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
 import { type Append, judged } from './append.ts'
 import { type Batch, compose } from './batch.ts'
+import { Contest } from './contests.ts'
 import { decide, newLock } from './decisions.ts'
 import { type End, hintBucket, markSettled } from './ends.ts'
 import type { Shared } from './log.ts'
@@ -25,6 +26,7 @@ export class Lane {
   readonly #shared: Shared
   readonly #conversation: ConversationKey
   readonly #repeats: Repeats
+  readonly #contest: Contest | undefined
   #queue: Append[] = []
   #running: Promise<void> | undefined
   #finishing: Promise<void> = Promise.resolve()
@@ -34,6 +36,7 @@ export class Lane {
     this.#shared = shared
     this.#conversation = conversation
     this.#repeats = new Repeats(shared, conversation)
+    this.#contest = shared.contests && new Contest(shared.contests, conversation)
     this.view = new View(shared, conversation)
   }
 
@@ -66,6 +69,8 @@ export class Lane {
         this.view.isUnsure = true
         const fault = cause instanceof Fault ? cause : new Fault('log-unavailable', {}, { cause })
         for (const append of taken) append.reject(fault)
+      } finally {
+        this.#contest?.giveBack()
       }
     }
     this.#running = undefined
@@ -84,6 +89,7 @@ export class Lane {
     let waiting = [...taken]
     let late: Batch[] = []
     for (let attempt = 1; waiting.length > 0; attempt++) {
+      await this.#contest?.turn()
       const end = await this.view.now()
       const bucket = await this.#bucketBehind(end)
       waiting = this.#answer(waiting, await this.#repeats.before(waiting, bucket))
@@ -92,6 +98,7 @@ export class Lane {
       waiting = waiting.filter(append => !append.isOver)
       if (batch.placed.length === 0) continue
       if (await this.#set(batch, end)) {
+        this.#contest?.won(this.view.others)
         const done = appendsOf(batch)
         waiting = waiting.filter(append => !done.has(append))
         late = []
@@ -99,6 +106,7 @@ export class Lane {
       } else {
         waiting = waiting.filter(append => !append.isOver)
         if (batch.isLate) late.push(batch)
+        else this.#contest?.lost()
         const { seq } = await this.view.learn(true)
         waiting = await this.#arrived(waiting, late, seq)
         late = late.filter(({ placed: [first] }) => first && first.entry.seq > seq)

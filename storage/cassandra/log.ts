@@ -4,6 +4,7 @@ import type {
   AppendOptions,
   Bus,
   Clock,
+  Cluster,
   ConversationKey,
   EntryDraft,
   MessageLog,
@@ -13,6 +14,7 @@ import type {
 import type { EpochMs, Seq } from '../../protocol/ids.ts'
 import type { StorageObserver } from '../open.ts'
 import { Append } from './append.ts'
+import { Contests } from './contests.ts'
 import type { Decisions } from './decisions.ts'
 import { type End, type Ends, markSettled } from './ends.ts'
 import { ENTRY } from './entries.ts'
@@ -36,12 +38,14 @@ interface Needs {
   ulid: (time: EpochMs) => string
   pause: (ms: number) => Promise<void>
   observer: Partial<StorageObserver>
-  /** How the nodes of a cluster tell each other; absent: this one is alone. */
-  bus?: Bus | undefined
+  /** The other nodes; absent: this one is alone. */
+  cluster?: Pick<Cluster, 'node' | 'bus'> | undefined
 }
 
 /** What lanes and reads share. */
 export interface Shared extends Needs {
+  readonly bus: Bus | undefined
+  readonly contests: Contests | undefined
   readonly retractions: Retractions
   closed(): boolean
   /** One entry as a row, as it was decided. */
@@ -57,10 +61,13 @@ export interface Shared extends Needs {
 const MAX_LANES = 100_000
 /** Lanes looked at together, where messages of the bus may be missing. */
 const LOOKS = 64
-/** Pauses between looks at all lanes: while the bus is away, and while it is not. */
+/** Pauses between looks at a lane: while the bus is away, and while it is not; then so many in each tick at most. */
 const AWAY_MS = 2_000
 const ROUND_MS = 60_000
+const LOOKS_A_TICK = 100
 const TICK_MS = 500
+/** Lanes that are asked whether they can be forgotten, for each that comes. */
+const ASKED = 16
 
 export class CassandraLog implements MessageLog, Shared {
   readonly ring: Ring
@@ -74,6 +81,7 @@ export class CassandraLog implements MessageLog, Shared {
   readonly observer: Partial<StorageObserver>
   readonly retractions: Retractions
   readonly bus: Bus | undefined
+  readonly contests: Contests | undefined
   readonly #lanes = new Map<ConversationKey, Lane>()
   readonly #listeners = new Set<Listener>()
   readonly #losers = new Set<(conversation: ConversationKey) => void>()
@@ -95,7 +103,8 @@ export class CassandraLog implements MessageLog, Shared {
     this.pause = needs.pause
     this.observer = needs.observer
     this.retractions = new Retractions(needs.ring, needs.decisions, seq => needs.ends.bucketOf(seq))
-    this.bus = needs.bus
+    this.bus = needs.cluster?.bus
+    this.contests = needs.cluster && new Contests(needs.cluster)
     this.#reader = new Reader(this)
     if (!this.bus) return
     this.#stopListening = this.bus.onMissed(() => {
@@ -142,19 +151,23 @@ export class CassandraLog implements MessageLog, Shared {
     this.#closed = true
     this.#stopListening?.()
     await Promise.all([...this.#lanes.values()].map(lane => lane.idle()))
+    this.contests?.close()
     await this.#rounds
   }
 
   /** What the bus has not told is found all the same. */
   async #goRound(bus: Bus): Promise<void> {
-    for (let sinceMs = 0; !this.#closed; sinceMs += TICK_MS) {
+    for (let awayMs = 0; !this.#closed; ) {
       await this.pause(TICK_MS)
-      if (!this.#missed && sinceMs < (bus.healthy ? ROUND_MS : AWAY_MS)) continue
+      awayMs = bus.healthy ? 0 : awayMs + TICK_MS
+      const all = this.#missed || awayMs >= AWAY_MS
+      if (all) awayMs = 0
       this.#missed = false
-      sinceMs = 0
-      const known = [...this.#lanes.values()].flatMap(({ view }) => (view.isKnown ? view : []))
-      for (let at = 0; at < known.length && !this.#closed; at += LOOKS)
-        await Promise.all(known.slice(at, at + LOOKS).map(view => view.look()))
+      const before = performance.now() - (all ? 0 : ROUND_MS)
+      const due = [...this.#lanes.values()].flatMap(({ view }) => (view.isKnown && view.lookedAt < before ? view : []))
+      const now = all ? due : due.slice(0, LOOKS_A_TICK)
+      for (let at = 0; at < now.length && !this.#closed; at += LOOKS)
+        await Promise.all(now.slice(at, at + LOOKS).map(view => view.look()))
     }
   }
 
@@ -202,12 +215,14 @@ export class CassandraLog implements MessageLog, Shared {
     return lane
   }
 
+  /** The least used that nobody needs; those that are needed wait for their next time behind all others. */
   #forget(): void {
+    let asked = 0
     for (const [conversation, lane] of this.#lanes) {
-      if (!lane.isIdle) continue
       this.#lanes.delete(conversation)
-      lane.view.forget()
-      return
+      if (lane.isIdle) lane.view.forget()
+      else this.#lanes.set(conversation, lane)
+      if (lane.isIdle || ++asked === ASKED) return
     }
   }
 }

@@ -1,6 +1,6 @@
 /** Opens log and records over Cassandra: connects, brings the schema up to date, and makes sure that the settings are the data's. */
 import { readFile } from 'node:fs/promises'
-import type { Bus, Clock, Random, Storage, Table } from '../../core/ports.ts'
+import type { Clock, Cluster, Random, Storage, Table } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
 import { CannotOpen } from '../level/meta.ts'
 import type { StorageObserver } from '../open.ts'
@@ -21,8 +21,8 @@ export interface CassandraNeeds extends Omit<RingOptions, 'password' | 'ca'> {
   clock: Clock
   random: Random
   observer: Partial<StorageObserver>
-  /** How the nodes of a cluster tell each other. */
-  bus?: Bus | undefined
+  /** The other nodes; absent: this one is alone. */
+  cluster?: Pick<Cluster, 'node' | 'bus'> | undefined
   passwordFile?: string | undefined
   /** PEM of the authority that signed the nodes' certificates; TLS with it. */
   caFile?: string | undefined
@@ -70,13 +70,13 @@ export async function connected<T>(needs: CassandraNeeds, make: (ring: Ring) => 
 }
 
 export function partsOf(ring: Ring, needs: CassandraNeeds) {
-  const { clock, random, observer, bus, tables, bucketSize } = needs
+  const { clock, random, observer, cluster, tables, bucketSize } = needs
   const decisions = new Decisions(ring, () => performance.now())
   const redo = new Redo(tables)
   const writer = new Writer({ ring, clock, decisions, redo, pause, random: Math.random })
   const records = new CassandraRecords({ ring, writer, decisions, redo })
   const ends = new Ends(ring, bucketSize)
-  const shared = { ring, ends, writer, decisions, redo, clock, ulid: ulids(random), pause, observer, bus }
+  const shared = { ring, ends, writer, decisions, redo, clock, ulid: ulids(random), pause, observer, cluster }
   return { log: new CassandraLog(shared), records, ends }
 }
 

@@ -15,6 +15,10 @@ export class View {
   #end: End | undefined
   /** What was put behind the end may be there. */
   isUnsure = false
+  /** When the end was last read, on the clock of `performance`. */
+  lookedAt = 0
+  /** How often other nodes were found to have appended. */
+  others = 0
   #watchers = 0
   #looking: Promise<void> | undefined
   #unsubscribe: (() => void) | undefined
@@ -54,9 +58,11 @@ export class View {
       this.#unsubscribe = bus.subscribe(channelOf(this.#conversation), message => this.#heard(message))
       await bus.settled()
     }
+    this.lookedAt = performance.now()
     const end = await ends.find(this.#conversation, serial)
     await this.#shared.settle(this.#conversation, end)
     if (serial) this.isUnsure = false
+    if (this.#end && end.seq > this.#end.seq) this.others++
     if (this.#end) await this.#teller.reach(end.seq)
     else {
       this.#teller.begin(end.seq)
@@ -115,6 +121,7 @@ export class View {
       void this.look()
       return
     }
+    this.others++
     this.#moveTo({ ...this.#end, seq: last.seq, n: last.n, sentAt: last.sentAt })
     void this.#teller.tell(entries, true)
   }

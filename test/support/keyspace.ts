@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { after } from 'node:test'
-import type { Clock, Storage } from '../../core/ports.ts'
+import type { Clock, Cluster, Storage } from '../../core/ports.ts'
 import { type CassandraNeeds, openCassandra } from '../../storage/cassandra/open.ts'
 import { Ring } from '../../storage/cassandra/ring.ts'
+import type { Hub } from '../../storage/memory/hub.ts'
 import { TestClock } from '../contracts/ground.ts'
 import { absentJava } from './cassandra/java.ts'
 import { CassandraNodes } from './cassandra.ts'
@@ -63,16 +64,16 @@ export const ringOf = ({ hosts, datacenter, consistency }: Ours, keyspace: strin
   Ring.connect({ hosts, datacenter, consistency }, keyspace)
 
 /** Open until the test ends. */
-export async function opened(t: Ends, ours: Ours, clock: Clock = new TestClock()): Promise<Storage> {
-  const storage = await openCassandra({ ...ours, clock, observer: {} })
+export async function opened(t: Ends, ours: Ours, clock: Clock = new TestClock(), cluster?: Cluster): Promise<Storage> {
+  const storage = await openCassandra({ ...ours, clock, cluster, observer: {} })
   t.after(async () => storage[Symbol.asyncDispose]())
   return storage
 }
 
-/** Of so many servers with one clock, one after the other. */
-export async function openedBy(t: Ends, ours: Ours, count: number, clock = new TestClock()): Promise<Storage[]> {
+/** Of so many servers with one clock, one after the other; on a hub they hear each other. */
+export async function openedBy(t: Ends, ours: Ours, count: number, clock = new TestClock(), hub?: Hub) {
   const all: Storage[] = []
-  for (let nth = 0; nth < count; nth++) all.push(await opened(t, ours, clock))
+  for (let nth = 0; nth < count; nth++) all.push(await opened(t, ours, clock, hub?.join(`n${nth}`)))
   return all
 }
 
