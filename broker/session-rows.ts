@@ -49,7 +49,7 @@ export interface SessionRow {
 }
 
 export const NEVER = 0xffff_ffff
-const sortable = (at: number) => String(Math.min(at, Number.MAX_SAFE_INTEGER)).padStart(16, '0')
+export const sortable = (at: number) => String(Math.min(at, Number.MAX_SAFE_INTEGER)).padStart(16, '0')
 
 /** Where the sessions that are connected to a run of a node are found. */
 export const connectedTo = (run: string | undefined) => (run === undefined ? 'connected' : `connected/${run}`)

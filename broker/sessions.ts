@@ -17,6 +17,7 @@ import {
 import { Fault } from '../protocol/faults.ts'
 import type { ConversationId, EpochMs } from '../protocol/ids.ts'
 import type { StoredCursor } from './cursor.ts'
+import { Due } from './due.ts'
 import {
   CURSORS,
   connectedTo,
@@ -55,12 +56,16 @@ export class SessionStore {
   readonly #records: Records
   readonly #scheduler: Scheduler
   readonly #run: string | undefined
+  readonly #wills: Due
+  readonly #ends: Due
 
   /** `run`: this one of this node, where there are others. */
   constructor({ records, scheduler, run }: { records: Records; scheduler: Scheduler; run?: string | undefined }) {
     this.#records = records
     this.#scheduler = scheduler
     this.#run = run
+    this.#wills = new Due('wills', records, scheduler)
+    this.#ends = new Due('ends', records, scheduler)
   }
 
   /** Mints the next epoch by compare-and-put on the head: of two owners one gets it. */
@@ -196,9 +201,8 @@ export class SessionStore {
   }
 
   /** Sessions whose will is due. */
-  async dueWills(): Promise<Found<SessionRow>[]> {
-    const page = await this.#records.scan(SESSIONS, 'wills', { index: 'wills', limit: PAGE })
-    return page.filter(({ row: { willAt = 0 } }) => willAt <= this.#scheduler.now())
+  dueWills(): Promise<Found<SessionRow>[]> {
+    return this.#wills.first(PAGE)
   }
 
   async willTold({ row, version }: Found<SessionRow>): Promise<void> {
@@ -208,8 +212,7 @@ export class SessionStore {
 
   /** Removes what has expired, a page at a time. */
   async sweep(): Promise<number> {
-    const page = await this.#records.scan(SESSIONS, 'ends', { index: 'ends', limit: PAGE })
-    const over = page.filter(({ row: { expiresAt = 0 } }) => expiresAt <= this.#scheduler.now())
+    const over = await this.#ends.first(PAGE)
     for (const { row, version } of over) await this.#expire(row, version).catch(ignoreConflict)
     return over.length
   }

@@ -1,5 +1,5 @@
 /** What every engine demands of keys and changes, so that none is written that another engine could not take. */
-import { type Change, MAX_RANK } from '../core/ports.ts'
+import { type Change, MAX_RANK, type ScanRange } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
 
 /** A change that does not fit its table is a mistake of ours. */
@@ -18,6 +18,16 @@ export function behind(prefix: string): string {
     if (point < 0x10_ffff) return points.join('') + String.fromCodePoint(point === 0xd7ff ? 0xe000 : point + 1)
   }
   return prefix
+}
+
+export const bytewise = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b))
+
+/** Where a range begins, and the first text behind it, if anything is. */
+export function spanOf({ prefix = '', from = '', below }: Pick<ScanRange, 'prefix' | 'from' | 'below'>) {
+  const first = bytewise(from, prefix) > 0 ? from : prefix
+  const end = behind(prefix)
+  if (end === prefix) return { first, end: below }
+  return { first, end: below !== undefined && bytewise(below, end) < 0 ? below : end }
 }
 
 /** A part of a key: well-formed, without the separator. */

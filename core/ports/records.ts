@@ -93,6 +93,9 @@ export interface ScanRange {
   index?: string
   /** Only keys (on an index: sort values) that begin so. */
   prefix?: string
+  /** Only keys (on an index: sort values) from this one on, and only those before that one. */
+  from?: string
+  below?: string
   /** A row's `cursor`, exclusive. */
   after?: string
   /** Rows, 1 to 1,000. */

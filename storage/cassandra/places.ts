@@ -1,6 +1,6 @@
 /** Where else records are found: written before the row that says so and removed after it, and believed only if the row says so. */
 import type { ScanRange, Table } from '../../core/ports.ts'
-import { behind, part } from '../shape.ts'
+import { bytewise, part, spanOf } from '../shape.ts'
 import type { Place } from './cells.ts'
 import type { Ring, Row, Statement, Value } from './ring.ts'
 
@@ -57,40 +57,33 @@ function fromCursor(cursor: string, parts: number): string[] {
   return Array.from({ length: parts }, (_, nth) => given[nth] ?? '')
 }
 
-/** Conditions and order of a scan by `columns`, of which the first is what prefixes are compared with. */
+/** Conditions and order of a scan by `columns`, of which the first is what the range speaks of. */
 function bounds(
   columns: readonly string[],
-  { prefix = '', after, reverse }: ScanRange,
+  { after, reverse, ...range }: ScanRange,
 ): { where: string; values: Value[]; order: string } {
   const tuple = `(${columns.join(', ')})`
   const marks = `(${columns.map(() => '?').join(', ')})`
-  const end = behind(prefix)
-  const where: string[] = []
-  const values: Value[] = []
-  const [first] = columns
+  const [column] = columns
+  const { first, end } = spanOf(range)
   const cursor = after === undefined ? undefined : fromCursor(after, columns.length)
-  const isBehindFirst = cursor !== undefined && bytewise(cursor[0] as string, prefix) >= 0
-  if (cursor && reverse && (end === prefix || bytewise(cursor[0] as string, end) < 0)) {
-    where.push(`${tuple} < ${marks}`, `(${first}) >= (?)`)
-    values.push(...cursor, prefix)
-  } else if (cursor && !reverse && isBehindFirst) {
-    where.push(`${tuple} > ${marks}`)
-    values.push(...cursor)
-    if (end !== prefix) {
-      where.push(`(${first}) < (?)`)
-      values.push(end)
-    }
-  } else {
-    where.push(`(${first}) >= (?)`)
-    values.push(prefix)
-    if (end !== prefix) {
-      where.push(`(${first}) < (?)`)
-      values.push(end)
-    }
+  const within = cursor && (end === undefined || bytewise(cursor[0] as string, end) < 0)
+  const begun = cursor && bytewise(cursor[0] as string, first) >= 0
+  const low: [string, Value[]] =
+    cursor && begun && !reverse ? [`${tuple} > ${marks}`, cursor] : [`(${column}) >= (?)`, [first]]
+  const high: [string, Value[]] | undefined =
+    cursor && within && reverse
+      ? [`${tuple} < ${marks}`, cursor]
+      : end === undefined
+        ? undefined
+        : [`(${column}) < (?)`, [end]]
+  const all = high ? [low, high] : [low]
+  return {
+    where: all.map(([where]) => where).join(' AND '),
+    values: all.flatMap(([, values]) => values),
+    order: reverse ? 'DESC' : 'ASC',
   }
-  return { where: where.join(' AND '), values, order: reverse ? 'DESC' : 'ASC' }
 }
-const bytewise = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b))
 
 /** A page of a partition's rows, by key, as columns. */
 export function scanRows(

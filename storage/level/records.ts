@@ -1,7 +1,7 @@
 /** Records over the embedded database. */
 import type { Change, Found, Records, RowKey, ScanRange, Table } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
-import { behind, part } from '../shape.ts'
+import { behind, bytewise, part, spanOf } from '../shape.ts'
 import {
   applyChanges,
   cursorOf,
@@ -96,17 +96,15 @@ export class LevelRecords implements Records {
 }
 
 /** Of the keys that begin with `before`, those that the range names. */
-function bounds(before: string, { prefix = '', after, limit, reverse = false }: ScanRange): Range {
-  const first = before + part(prefix)
-  const end = behind(first)
-  const range = { limit, reverse }
-  if (after === undefined) return { ...range, gte: first, lt: end }
+function bounds(before: string, { after, limit, reverse = false, ...range }: ScanRange): Range {
+  const { first, end } = spanOf(range)
+  const [gte, lt] = [before + part(first), end === undefined ? behind(before) : before + end]
+  const known = { limit, reverse, gte, lt }
+  if (after === undefined) return known
   const cursor = before + fromCursor(after)
-  if (reverse) return { ...range, gte: first, lt: bytewise(cursor, end) < 0 ? cursor : end }
-  return bytewise(cursor, first) < 0 ? { ...range, gte: first, lt: end } : { ...range, gt: cursor, lt: end }
+  if (reverse) return bytewise(cursor, lt) < 0 ? { ...known, lt: cursor } : known
+  return bytewise(cursor, gte) < 0 ? known : { limit, reverse, gt: cursor, lt }
 }
-
-const bytewise = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b))
 
 class Write implements Transaction {
   readonly bytes: number

@@ -48,6 +48,13 @@ const part = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 4 }).filter(text => !text.includes('\0')),
 )
 
+/** What a scan may be bounded by, all at once. */
+const span = fc.record({ prefix: part, from: part, below: part }, { requiredKeys: [], noNullPrototype: true })
+const isWithin = (
+  text: string,
+  { prefix = '', from = '', below }: { prefix?: string; from?: string; below?: string },
+) => text.startsWith(prefix) && byBytes(text, from) >= 0 && (below === undefined || byBytes(text, below) < 0)
+
 export function recordsContract(engine: Engine): void {
   describe(`records on ${engine.name}`, () => {
     test('a row is what was put last, and its version counts the writes', async t => {
@@ -208,19 +215,19 @@ export function recordsContract(engine: Engine): void {
       await assert.rejects(records.write([put(BY_TOPIC, 'p', 'k', { text: 'a\0b' })]), fault('malformed'))
     })
 
-    test('rows are scanned by UTF-8 bytes: any prefix, cursor, limit, either way', async t => {
+    test('rows are scanned by UTF-8 bytes: any prefix, bounds, cursor, limit, either way', async t => {
       const ground = await Ground.of(engine, t)
       const rows = fc.uniqueArray(fc.tuple(fc.constantFrom('p', 'p2', ''), part), { selector: String, maxLength: 25 })
       let run = 0
-      const property = fc.asyncProperty(rows, part, fc.nat(8), fc.boolean(), async (keys, prefix, limit, reverse) => {
+      const property = fc.asyncProperty(rows, span, fc.nat(8), fc.boolean(), async (keys, span, limit, reverse) => {
         const of = table<Note>(`scan${++run}`)
         await ground.records.write(keys.map(([partition, key]) => put(of, partition, key, { text: key })))
         for (const partition of ['p', 'p2', '']) {
-          const expected = keys.filter(at => at[0] === partition && at[1].startsWith(prefix)).map(at => at[1])
+          const expected = keys.filter(at => at[0] === partition && isWithin(at[1], span)).map(at => at[1])
           expected.sort(byBytes)
           if (reverse) expected.reverse()
           const given = await pages(limit + 1, range =>
-            ground.records.scan(of, partition, { ...range, prefix, reverse }),
+            ground.records.scan(of, partition, { ...range, ...span, reverse }),
           )
           assert.deepEqual(
             given.map(found => found.row.text),
@@ -243,7 +250,7 @@ export function recordsContract(engine: Engine): void {
       })
       const writes = fc.array(fc.array(change, { maxLength: 4 }), { maxLength: 8 })
       let run = 0
-      const property = fc.asyncProperty(writes, part, fc.nat(3), fc.boolean(), async (all, prefix, limit, reverse) => {
+      const property = fc.asyncProperty(writes, span, fc.nat(3), fc.boolean(), async (all, span, limit, reverse) => {
         const of = { ...BY_TOPIC, name: `indexed${++run}` }
         const now = new Map<string, Note>()
         for (const { key, row } of all.flat()) row ? now.set(key, row) : now.delete(key)
@@ -252,11 +259,11 @@ export function recordsContract(engine: Engine): void {
         )
         await Promise.all(written)
         for (const partition of ['', 'x', 'y']) {
-          const expected = [...now].filter(([, row]) => row.topic === partition && (row.rank ?? '').startsWith(prefix))
+          const expected = [...now].filter(([, row]) => row.topic === partition && isWithin(row.rank ?? '', span))
           expected.sort((a, b) => byBytes(a[1].rank ?? '', b[1].rank ?? '') || byBytes(a[0], b[0]))
           if (reverse) expected.reverse()
           const given = await pages(limit + 1, range =>
-            ground.records.scan(of, partition, { ...range, index: 'byTopic', prefix, reverse }),
+            ground.records.scan(of, partition, { ...range, index: 'byTopic', ...span, reverse }),
           )
           assert.deepEqual(
             given.map(found => [found.key, found.row]),

@@ -1,0 +1,56 @@
+/** Sessions whose time has come are found soon, also where their row was written long after it. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Due } from '../broker/due.ts'
+import { SESSIONS, type SessionRow } from '../broker/session-rows.ts'
+import { put, type Storage } from '../core/ports.ts'
+import { AppId, type Member } from '../protocol/ids.ts'
+import { openStorage } from '../storage/open.ts'
+
+const MINUTE_MS = 60_000
+const start = 1_790_000_000_000
+
+async function ended(storage: Storage, clientId: string, expiresAt: number): Promise<void> {
+  const id = { app: AppId.parse('im'), member: 'bob' as Member, clientId }
+  const row: SessionRow = {
+    v: 1,
+    ...id,
+    epoch: start,
+    filters: [],
+    inFlight: [],
+    expirySeconds: 60,
+    grant: 'g',
+    expiresAt,
+  }
+  await storage.records.write([put(SESSIONS, 'im/bob', clientId, row)])
+}
+
+test('what is due is given in its order, and nothing that is not', async () => {
+  let now = start
+  await using storage = await openStorage({ engine: 'memory', clock: { now: () => now } })
+  const due = new Due('ends', storage.records, { now: () => now })
+  const first = async (limit = 500) => (await due.first(limit)).map(({ key }) => key)
+  await ended(storage, 'tablet', start + 2 * MINUTE_MS)
+  await ended(storage, 'phone', start + MINUTE_MS)
+  assert.deepEqual(await first(), [])
+  now = start + MINUTE_MS - 1
+  assert.deepEqual(await first(), [])
+  now += 1
+  assert.deepEqual(await first(), ['phone'])
+  now += MINUTE_MS
+  assert.deepEqual(await first(), ['phone', 'tablet'])
+  assert.deepEqual(await first(1), ['phone'])
+})
+
+test('what was written nine minutes late is found at once, and two hours late within ten minutes', async () => {
+  let now = start
+  await using storage = await openStorage({ engine: 'memory', clock: { now: () => now } })
+  const due = new Due('ends', storage.records, { now: () => now })
+  const first = async () => (await due.first(500)).map(({ key }) => key)
+  assert.deepEqual(await first(), [])
+  await ended(storage, 'late', start - 9 * MINUTE_MS)
+  await ended(storage, 'very late', start - 120 * MINUTE_MS)
+  assert.deepEqual(await first(), ['late'])
+  now += 10 * MINUTE_MS
+  assert.deepEqual(await first(), ['very late', 'late'])
+})
