@@ -20,6 +20,9 @@ const NODES = 3
 /** The long run has 10,000. */
 const CONNECTS = scale('FAULT_CONNECTS', 60)
 
+/** Half of all apps are back within that time when their server is restarted. */
+const MEDIAN_MS = 2_000
+
 /** Servers that cannot speak to each other take sessions from each other unasked: as after a crash, some entries come again. */
 const AWAY = 'crash of what servers speak through'
 
@@ -112,6 +115,8 @@ faults.play('rolling-restart', 'every server is restarted, one after the other',
   round.mended('servers restart')
   await round.some()
   const away = apps.flatMap(({ awayMs }) => awayMs)
+  if (median(away) >= MEDIAN_MS)
+    round.recorder.problems.push(`half of all apps were away for ${median(away)} ms or more`)
   return { reconnects: away.length, reconnectMedianMs: median(away), reconnectLongestMs: Math.max(0, ...away) }
 })
 

@@ -79,13 +79,20 @@ class MemoryLog implements Pick<MessageLog, 'read' | 'get' | 'tails' | 'follow' 
   readonly #first = new Map<ConversationKey, number>()
   readonly #turns: Turns
   readonly #followers: ((conversation: ConversationKey, entry: StoredEntry) => void)[] = []
+  readonly #losers: ((conversation: ConversationKey) => void)[] = []
   constructor(turns: Turns) {
     this.#turns = turns
   }
   /** How often each is watched. */
   readonly watched = new Map<ConversationKey, number>()
   watch(conversation: ConversationKey) {
-    this.watched.set(conversation, (this.watched.get(conversation) ?? 0) + 1)
+    const count = this.watched.get(conversation) ?? 0
+    this.watched.set(conversation, count + 1)
+    // What passed before it was watched is looked for.
+    if (count === 0)
+      this.#turns.soon(() => {
+        for (const lost of this.#losers) lost(conversation)
+      })
     return () => this.watched.set(conversation, (this.watched.get(conversation) ?? 0) - 1)
   }
   of(conversation: ConversationKey) {
@@ -137,8 +144,12 @@ class MemoryLog implements Pick<MessageLog, 'read' | 'get' | 'tails' | 'follow' 
       conversations.map(key => ({ seq: this.of(key).length as Seq, n: 0, sentAt: 0, first: this.first(key) as Seq })),
     )
   }
-  follow(listener: (conversation: ConversationKey, entry: StoredEntry) => void) {
+  follow(
+    listener: (conversation: ConversationKey, entry: StoredEntry) => void,
+    lost: (conversation: ConversationKey) => void,
+  ) {
     this.#followers.push(listener)
+    this.#losers.push(lost)
     return () => {}
   }
 }
@@ -164,7 +175,7 @@ class MemoryRecords implements Records {
         .sort()
       return keys
         .filter(key => after === undefined || key > after)
-        .map(key => this.#found<Row>(from, partition, key) as Found<Row>)
+        .flatMap(key => this.#found<Row>(from, partition, key) ?? [])
     })
   }
   write(changes: readonly Change[]) {
@@ -176,14 +187,18 @@ class MemoryRecords implements Records {
       for (const change of changes) {
         if (change.check) continue
         const version = this.rows.get(nameOf(change))?.version ?? 0
-        if (change.row) this.rows.set(nameOf(change), { row: structuredClone(change.row), version: version + 1 })
+        const { row, rank = version + 1 } = change
+        if (rank < version) continue
+        // What was removed keeps its rank.
+        if (row || change.rank !== undefined)
+          this.rows.set(nameOf(change), { row: structuredClone(row), version: rank })
         else this.rows.delete(nameOf(change))
       }
     })
   }
   #found<Row>(from: Table<Row>, partition: string, key: string): Found<Row> | undefined {
     const found = this.rows.get(`${from.name}\0${partition}\0${key}`)
-    return found && { partition, key, cursor: key, row: found.row as Row, version: found.version }
+    return found?.row ? { partition, key, cursor: key, row: found.row as Row, version: found.version } : undefined
   }
 }
 const nameOf = ({ table, partition, key }: Change) => `${table.name}\0${partition}\0${key}`

@@ -2,6 +2,24 @@
 import { check } from '../checker/check.ts'
 import type { Finding, Operation, Received } from '../checker/history.ts'
 import type { Chance } from '../support/proof.ts'
+import type { Told } from './roamer.ts'
+
+/** What came of it. */
+export interface Outcome {
+  acknowledged: number
+  received: number
+  moves: number
+  /** The longest time in which nothing was acknowledged. */
+  silenceMs: number
+  /** From the last message until everyone had everything. */
+  caughtUpMs: number
+  told: Told
+  /** Breaches by verdict. */
+  verdicts: Record<string, number>
+  /** Breaches in words, and what must not happen beside them. */
+  says: string[]
+  history: string
+}
 
 type Plant = (history: readonly Operation[], chance: Chance) => Operation[]
 

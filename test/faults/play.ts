@@ -5,7 +5,8 @@ import { missing } from '../cluster/needs.ts'
 import { Ending, type Ends } from '../support/ends.ts'
 import { figures, scale, seedOfRun } from '../support/proof.ts'
 import type { TestServer } from '../support/server.ts'
-import { type Outcome, Round } from './round.ts'
+import type { Outcome } from './judging.ts'
+import { Round } from './round.ts'
 
 /** `FAULT_USERS=200 FAULT_SEEDS=25` is the long run. */
 export const USERS = scale('FAULT_USERS', 20)

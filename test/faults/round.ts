@@ -13,7 +13,7 @@ import { Letters } from '../crash/letters.ts'
 import { Recorder } from '../crash/recorder.ts'
 import { Chance } from '../support/proof.ts'
 import type { Person, TestServer } from '../support/server.ts'
-import { overlooked, shortened } from './judging.ts'
+import { type Outcome, overlooked, shortened } from './judging.ts'
 import { Roamer, type Told } from './roamer.ts'
 
 /** How long what is acknowledged may take to reach everyone once nothing is broken any more. */
@@ -22,6 +22,8 @@ const SETTLE_MS = 60_000
 const CUTS_PER_SECOND = 2
 /** The share of messages with a clientMessageId; the others are known by session and packet id. */
 const NAMED = 0.5
+/** One of so many pairs begins to speak when something breaks: nobody has heard of its conversation before. */
+const SHY = 4
 /** Accounts made at once: each costs a slow hash. */
 const AT_ONCE = 4
 
@@ -44,23 +46,6 @@ export interface Other {
   end(): void
 }
 
-/** What came of it. */
-export interface Outcome {
-  acknowledged: number
-  received: number
-  moves: number
-  /** The longest time in which nothing was acknowledged. */
-  silenceMs: number
-  /** From the last message until everyone had everything. */
-  caughtUpMs: number
-  told: Told
-  /** Breaches by verdict. */
-  verdicts: Record<string, number>
-  /** Breaches in words, and what must not happen beside them. */
-  says: string[]
-  history: string
-}
-
 export class Round {
   readonly chance: Chance
   readonly recorder: Recorder
@@ -72,6 +57,8 @@ export class Round {
   roamers: Roamer[] = []
   /** Further sessions that have to get everything: of whom, and what cuts them at the end. */
   readonly others: Other[] = []
+  /** Has those speak to each other who have not yet. */
+  readonly #shy: (() => void)[] = []
   #silence = { last: 0, longest: 0 }
   readonly #awaited = new Map<string, () => void>()
   #cutting: NodeJS.Timeout | undefined
@@ -121,7 +108,10 @@ export class Round {
     this.roamers = this.people.map((person, i) => {
       const peer = names[i ^ 1] as string
       // A message to the group reaches all of them, so that most are between two.
-      const peers = [`g:${this.group}`, peer, peer, peer]
+      const peers = [`g:${this.group}`]
+      const speak = () => peers.push(peer, peer, peer)
+      if (Math.floor(i / 2) % SHY === SHY - 1) this.#shy.push(speak)
+      else speak()
       const letters = new Letters(person.user, person.user, peers, new Chance(chance.below(2 ** 32)), NAMED)
       return new Roamer(place, person, i % 4 === 3 ? 4 : 5, letters, this.told)
     })
@@ -166,6 +156,7 @@ export class Round {
   /** Something is broken from now on; where a process dies with what it knew, `what` begins with `crash`. */
   breaks(what: string): void {
     const { recorder } = this
+    for (const speak of this.#shy.splice(0)) speak()
     recorder.crashing = what.startsWith('crash')
     recorder.add({ do: 'fault', at: recorder.now(), what, begins: true })
   }
