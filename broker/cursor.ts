@@ -39,6 +39,8 @@ export class Cursor {
   placed = false
   /** The position is not known yet, or a read is under way. */
   busy = false
+  /** Looks that are under way for whether the reader is still in. */
+  doubts = 0
   /** The reader is not in the conversation any more. */
   left = false
   /** Since when it is behind with nothing under way; for the watchdog. */
@@ -63,6 +65,11 @@ export class Cursor {
     const above = ranges.filter(([, to]) => to > a)
     this.above = above.length > 0 ? new Map(above) : undefined
     this.resumedUpTo = Math.max(0, ...above.map(([, to]) => to))
+  }
+
+  /** Nothing of it goes out now. */
+  get held(): boolean {
+    return this.busy || this.doubts > 0
   }
 
   get behind(): boolean {

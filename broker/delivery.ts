@@ -1,6 +1,6 @@
 /** Who of those connected here gets what: from the log's new entries and from changes of membership to the pumps. */
 import type { StoredEntry } from '../core/entry.ts'
-import { type ConversationKey, type Memberships, type MessageLog, splitKey } from '../core/ports.ts'
+import { type ConversationKey, keyOf, type Memberships, type MessageLog, splitKey } from '../core/ports.ts'
 import { type AppId, type ConversationId, type Member, partsOf, type Seq } from '../protocol/ids.ts'
 import type { Cursor } from './cursor.ts'
 
@@ -29,7 +29,9 @@ export class Delivery {
   constructor(log: Pick<MessageLog, 'follow' | 'watch'>, memberships: Pick<Memberships, 'follow'>) {
     this.#log = log
     this.#stop = [
-      memberships.follow(({ app, conversation, seq, joined, left }) => {
+      memberships.follow(({ app, conversation, seq, joined, left, dismissed }) => {
+        const readers = dismissed ? this.#audiences.get(keyOf(app, conversation))?.cursors.values() : undefined
+        for (const session of [...(readers ?? [])]) session.leaves(conversation, seq)
         for (const member of left) for (const session of this.of(app, member)) session.leaves(conversation, seq)
         this.joined(app, conversation, seq, joined)
       }),

@@ -26,7 +26,11 @@ export class Due {
     const isWhole = now - this.#wholeAt >= WHOLE_MS
     const from = sortable(isWhole ? 0 : Math.max(0, now - LATE_MS))
     const page = await this.#records.scan(SESSIONS, index, { index, from, below: sortable(now + 1), limit })
-    if (isWhole && page.length < limit) this.#wholeAt = now
+    // What is late comes in every page until it is dealt with.
+    if (isWhole && page.every(({ row }) => timeOf(index, row) >= now - LATE_MS)) this.#wholeAt = now
     return page
   }
 }
+
+const timeOf = (index: 'wills' | 'ends', { willAt = 0, expiresAt = 0 }: SessionRow) =>
+  index === 'wills' ? willAt : expiresAt

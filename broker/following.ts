@@ -7,9 +7,8 @@ import { type DeliveryMarks, keyOf, type Membership, type Memberships, type Mess
 import type { ConversationId, Seq } from '../protocol/ids.ts'
 import { Cursor, type StoredCursor } from './cursor.ts'
 import type { Delivery, Reading } from './delivery.ts'
-import type { Filters } from './filters.ts'
-import type { Pump, PumpNeeds } from './pump.ts'
-import type { SessionRecord } from './record.ts'
+import type { PumpNeeds } from './pump.ts'
+import type { Session } from './session.ts'
 import type { SessionId } from './session-rows.ts'
 
 export interface FollowingNeeds extends Pick<PumpNeeds, 'scheduler' | 'failed'> {
@@ -21,27 +20,23 @@ export interface FollowingNeeds extends Pick<PumpNeeds, 'scheduler' | 'failed'> 
   others: boolean
 }
 
-interface Parts {
-  filters: Filters
-  pump: Pump
-  record: SessionRecord
-}
-
 /** What could not be looked at is looked at again so much later. */
 const AGAIN_MS = 1_000
 
 export class Following implements Reading {
   readonly id: SessionId
   readonly #needs: FollowingNeeds
-  readonly #parts: Parts
+  readonly #parts: Pick<Session, 'filters' | 'pump' | 'record'>
   readonly #cursors = new Map<ConversationId, Cursor>()
   /** Of conversations left on this connection, for the gap after rejoining. */
   readonly #left = new Map<ConversationId, Cursor>()
   /** Left since a page of memberships was asked for, with which entry: what it says of them before that is over. */
   #leftMeanwhile = new Map<ConversationId, Seq>()
+  /** What other nodes say of the member while filters are taken up: they may have been in before, and nothing of that is new. */
+  #early: Map<ConversationId, Seq> | undefined = new Map()
   #closed = false
 
-  constructor(id: SessionId, needs: FollowingNeeds, parts: Parts) {
+  constructor(id: SessionId, needs: FollowingNeeds, parts: Pick<Session, 'filters' | 'pump' | 'record'>) {
     this.id = id
     this.#needs = needs
     this.#parts = parts
@@ -60,14 +55,14 @@ export class Following implements Reading {
 
   /** Filters have come or changed: the position in every conversation that they newly take is its end. */
   async widen(): Promise<void> {
-    this.#reroute()
+    for (const cursor of this.#cursors.values()) this.#parts.filters.direct(cursor)
     await this.#cover(undefined)
   }
 
   /** Filters are gone: what none takes any more is not followed, and returned. `rows`: what is stored of it. */
   narrow(rows: Map<string, StoredCursor>): ConversationId[] {
-    this.#reroute()
     const { filters } = this.#parts
+    for (const cursor of this.#cursors.values()) filters.direct(cursor)
     const known = [...this.#cursors.keys(), ...this.#left.keys(), ...rows.keys()] as ConversationId[]
     const gone = [...new Set(known)].filter(conversation => !filters.takes(conversation))
     for (const conversation of gone) {
@@ -97,6 +92,7 @@ export class Following implements Reading {
 
   /** As `joined`, heard of late: what follows may have passed, and the member may be out again. */
   cameInto(conversation: ConversationId, joinedSeq: Seq): void {
+    if (this.#early) return void this.#early.set(conversation, joinedSeq)
     const cursor = this.#enter({ conversation, joinedSeq })
     if (!cursor) return
     this.#surely(cursor, async () => {
@@ -116,8 +112,11 @@ export class Following implements Reading {
   lost(conversation: ConversationId): void {
     const cursor = this.#cursors.get(conversation)
     if (!cursor) return
+    cursor.doubts++
     this.#surely(cursor, async () => {
-      if ((await this.#isIn(cursor)) && cursor.placed) this.#parts.pump.follow(cursor)
+      if (!(await this.#isIn(cursor))) return
+      cursor.doubts--
+      if (cursor.placed) this.#parts.pump.follow(cursor)
     })
   }
 
@@ -137,7 +136,7 @@ export class Following implements Reading {
     return false
   }
 
-  /** Until storage has answered; nothing of a cursor goes out meanwhile that waits for its position. */
+  /** Until storage has answered: meanwhile the cursor waits for its position, or is in doubt, and nothing of it goes out. */
   #surely(cursor: Cursor, look: () => Promise<void>): void {
     const { failed, scheduler } = this.#needs
     look().catch(error => {
@@ -154,6 +153,7 @@ export class Following implements Reading {
   async #cover(stored: ReadonlyMap<string, StoredCursor> | undefined): Promise<void> {
     const { memberships, log } = this.#needs
     const { app, member } = this.id
+    this.#early ??= new Map()
     let next: string | undefined
     do {
       this.#leftMeanwhile.clear()
@@ -170,11 +170,15 @@ export class Following implements Reading {
       for (const [i, cursor] of fresh.entries()) {
         const tail = tails[i]?.seq ?? 0
         cursor.tail = Math.max(cursor.tail, tail)
-        if (joinedSeqs.get(cursor.conversation) !== cursor.floor + 1 && !(await this.#isIn(cursor))) continue
+        if (joinedSeqs.get(cursor.conversation) !== cursor.floor + 1) await this.#isIn(cursor)
+        if (cursor.left) continue
         this.#place(cursor, stored ? stored.get(cursor.conversation) : { a: Math.max(tail, cursor.floor) })
         if (!stored) this.#parts.record.moved(cursor)
       }
     } while (next !== undefined && !this.#closed)
+    const early = this.#early
+    this.#early = undefined
+    for (const [conversation, joinedSeq] of early) this.cameInto(conversation, joinedSeq)
   }
 
   /** The cursor of who came in; nothing where it is there. */
@@ -224,10 +228,6 @@ export class Following implements Reading {
     this.#parts.pump.leave(cursor)
     this.#needs.delivery.unlisten(cursor)
     this.#cursors.delete(cursor.conversation)
-  }
-
-  #reroute(): void {
-    for (const cursor of this.#cursors.values()) this.#parts.filters.direct(cursor)
   }
 
   /** Entries of it were acknowledged; `prefixGrew` when that moved the end of the acknowledged prefix. */

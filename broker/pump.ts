@@ -83,7 +83,7 @@ export class Pump {
   arrived(cursor: Cursor, entry: StoredEntry): void {
     if (entry.seq > cursor.tail) cursor.tail = entry.seq
     // A read may have given it before its follower was told.
-    if (cursor.busy || cursor.left || this.#closed || entry.seq <= cursor.sent) return
+    if (cursor.held || cursor.left || this.#closed || entry.seq <= cursor.sent) return
     const next = this.#started && cursor.sent === entry.seq - 1 && cursor.sent >= cursor.floor && this.#sender.open
     if (!next || !this.#offer(cursor, entry)) this.#waits(cursor)
   }
@@ -121,7 +121,7 @@ export class Pump {
   heal(stalledMs: number): boolean {
     if (this.#closed || !this.#started || this.#turn || this.#reads > 0 || !this.#sender.open) return false
     const [first] = this.#behind
-    if (!first || this.#needs.scheduler.now() - first.idleSince < stalledMs) return false
+    if (!first || first.doubts > 0 || this.#needs.scheduler.now() - first.idleSince < stalledMs) return false
     first.busy = false
     this.#refill()
     return true
@@ -152,7 +152,7 @@ export class Pump {
     this.#sender.flush()
     for (const cursor of this.#behind) {
       if (this.#reads >= MAX_READS || !this.#sender.open) return
-      if (cursor.busy) continue
+      if (cursor.held) continue
       this.#behind.delete(cursor)
       this.#pull(cursor)
     }

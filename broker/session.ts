@@ -48,7 +48,7 @@ export class Session {
   /** Takes up where the session was; what was in flight goes out first. */
   async resume(): Promise<void> {
     await this.following.resume()
-    const flights = this.record.row.inFlight.filter(([, conversation]) => this.following.get(conversation))
+    const flights = this.record.row.inFlight.filter(([, conversation]) => this.following.get(conversation)?.placed)
     if (this.#closed) return
     this.#resumed = true
     this.pump.start(flights.flatMap((flight): Resend[] => this.#resend(flight)))

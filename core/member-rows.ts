@@ -1,5 +1,13 @@
 /** Who is in which conversation, in storage: the rows, and what a members entry does to them. */
-import { type AppId, type Member, noticesOf, type Seq, type UserId } from '../protocol/ids.ts'
+import {
+  type AppId,
+  type ConversationId,
+  kindOf,
+  type Member,
+  noticesOf,
+  type Seq,
+  type UserId,
+} from '../protocol/ids.ts'
 import type { StoredEntry } from './entry.ts'
 import { type Change, type ConversationKey, type Membership, put, type Records, remove, splitKey } from './ports.ts'
 import type { RosterChange } from './roster.ts'
@@ -29,13 +37,20 @@ export function rowChanges(key: ConversationKey, { rows, left }: Delta): Change[
   return [...puts, ...left.map(member => remove(MEMBERS, key, member))]
 }
 
-/** Who came and went by an entry that was appended elsewhere. */
-export function told({ entry }: StoredEntry, before: ReadonlyMap<Member, MemberRow> | undefined) {
+/** Who came and went by an entry that was appended elsewhere. `before`: who was in, if that is known here. */
+export function told(
+  { entry }: StoredEntry,
+  conversation: ConversationId,
+  before: ReadonlyMap<Member, MemberRow> | undefined,
+): { joined: Member[]; left: Member[]; dismissed?: true } {
   const users: Member[] = entry.users ?? []
   if (entry.action === 'created' || entry.action === 'joined' || entry.action === 'added')
     return { joined: users, left: [] }
   if (entry.action === 'left' || entry.action === 'removed') return { joined: [], left: users }
-  return { joined: [], left: entry.action === 'dismissed' ? [...(before?.keys() ?? [])] : [] }
+  if (entry.action !== 'dismissed') return { joined: [], left: [] }
+  // Of a device that is gone the conversation stays with its people.
+  if (kindOf(conversation) === 'device') return { joined: [], left: [conversation as Member] }
+  return { joined: [], left: [...(before?.keys() ?? [])], dismissed: true }
 }
 
 export async function loadRoster(

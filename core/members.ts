@@ -147,7 +147,7 @@ class Book implements Members {
     const roster = this.#rosters.peek(key)
     if (elsewhere || pending?.seq !== entry.seq) {
       this.#rosters.drop(key)
-      return { ...at, ...told(entry, roster) }
+      return { ...at, ...told(entry, at.conversation, roster) }
     }
     const { rows, joined, left } = pending.delta
     if (roster) {

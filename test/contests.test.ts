@@ -63,8 +63,7 @@ test('a node that is alone with a conversation again asks for no turn any more',
   const contest = new Contest(contests, conversation('g:hot'))
   const append = async (others: number) => {
     await contest.turn()
-    contest.won(others)
-    contest.giveBack()
+    contest.giveBack(others)
   }
   await append(0)
   assert.equal(asked, 0, 'nobody was in the way')

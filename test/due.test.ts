@@ -53,4 +53,5 @@ test('what was written nine minutes late is found at once, and two hours late wi
   assert.deepEqual(await first(), ['late'])
   now += 10 * MINUTE_MS
   assert.deepEqual(await first(), ['very late', 'late'])
+  assert.deepEqual(await first(), ['very late', 'late'], 'until it is dealt with')
 })

@@ -89,11 +89,14 @@ class MemoryLog implements Pick<MessageLog, 'read' | 'get' | 'tails' | 'follow' 
     const count = this.watched.get(conversation) ?? 0
     this.watched.set(conversation, count + 1)
     // What passed before it was watched is looked for.
-    if (count === 0)
-      this.#turns.soon(() => {
-        for (const lost of this.#losers) lost(conversation)
-      })
+    if (count === 0) this.lost(conversation)
     return () => this.watched.set(conversation, (this.watched.get(conversation) ?? 0) - 1)
+  }
+  /** Entries may have passed unheard. */
+  lost(conversation: ConversationKey) {
+    this.#turns.soon(() => {
+      for (const lost of this.#losers) lost(conversation)
+    })
   }
   of(conversation: ConversationKey) {
     const list = this.entries.get(conversation) ?? []
@@ -288,6 +291,15 @@ class World {
     this.turns.soon(() => waiting.shift()?.())
   }
 
+  /** That the reader is in, once more: nothing new. */
+  word(conversation: ConversationId) {
+    const joinedSeq = this.members.get(conversation)?.joinedSeq
+    if (joinedSeq === undefined) return
+    this.turns.soon(() => {
+      for (const session of this.delivery.of(app, bob)) session.cameInto(conversation, joinedSeq)
+    })
+  }
+
   change(conversation: ConversationId, elsewhere: boolean) {
     const entry = this.log.append(this.key(conversation), 'members')
     const joined = !this.members.has(conversation)
@@ -417,7 +429,7 @@ const command = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('step' as const), at: fc.nat(50) }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constant('ack' as const), at: fc.nat(50) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('change', 'change elsewhere'), at: fc.nat(2) }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('look' as const), at: fc.nat(2) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('look', 'word', 'lost'), at: fc.nat(2) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('retain' as const), at: fc.nat(11) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('reconnect' as const), at: fc.nat(2) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('stall' as const), at: fc.nat(1) }) },
@@ -434,6 +446,8 @@ async function play(commands: readonly { do: string; at: number }[], kills: bool
     else if (what === 'step') await world.turns.step(at)
     else if (what === 'ack') world.ack(at)
     else if (what.startsWith('change')) world.change(conversation, what.endsWith('elsewhere'))
+    else if (what === 'word') world.word(conversation)
+    else if (what === 'lost') world.log.lost(world.key(conversation))
     else if (what === 'look') void world.memberships.get(app, bob, conversation)
     else if (what === 'retain') world.log.trim(world.key(conversation), 1 - (at >> 2) * 0.3)
     else if (what === 'stall') {

@@ -42,7 +42,7 @@ export interface Memberships {
   stored(app: AppId, member: Member, conversation: ConversationId): Promise<Membership | undefined>
   /**
    * Calls back synchronously when an entry that changes who is in has become durable, before the entry is delivered:
-   * `joined` get it and what follows, `left` get nothing from it on.
+   * `joined` get it and what follows, `left` get nothing from it on; where it is `dismissed`, nobody does, named or not.
    */
   follow(
     listener: (change: {
@@ -51,6 +51,7 @@ export interface Memberships {
       seq: Seq
       joined: Member[]
       left: Member[]
+      dismissed?: true
     }) => void,
   ): () => void
 }

@@ -21,18 +21,20 @@ const TURN_MS = 1_000
 const WAIT_MS = 2_000
 /** A node that was not heard for so long is not asked. */
 const SILENT_MS = 3_000
-/** A node waits once for each conversation; what it does not wait for any more is passed over. */
+/** Who did not answer is not asked for so long. */
+const DEAF_MS = 10_000
+/** A node waits once for each conversation. */
 const MAX_LINE = 1_000
 
 const channelOf = (node: string) => `w/${node}`
 
-/** Own batches in a row between which nobody else appended: nodes do not meet any more. */
+/** Own turns in a row between which nobody else appended: nodes do not meet any more. */
 const CALM = 16
 
 /** One conversation, as this node appends to it. */
 export class Contest {
   readonly #ask: () => Promise<() => void>
-  /** Own batches before it is calm; 0 where nodes do not meet. */
+  /** Own turns before it is calm; 0 where nodes do not meet. */
   #calmIn = 0
   #others = 0
   #giveBack: (() => void) | undefined
@@ -45,7 +47,10 @@ export class Contest {
   async turn(): Promise<void> {
     if (this.#calmIn > 0) this.#giveBack ??= await this.#ask()
   }
-  giveBack(): void {
+  /** What it was for is done; `others` counts what is known of other nodes. */
+  giveBack(others: number): void {
+    if (this.#calmIn > 0) this.#calmIn = others === this.#others ? this.#calmIn - 1 : CALM
+    this.#others = others
     this.#giveBack?.()
     this.#giveBack = undefined
   }
@@ -54,11 +59,6 @@ export class Contest {
   lost(): void {
     this.#calmIn = CALM
   }
-  /** A batch is there; `others` counts what is known of other nodes. */
-  won(others: number): void {
-    if (this.#calmIn > 0) this.#calmIn = others === this.#others ? this.#calmIn - 1 : CALM
-    this.#others = others
-  }
 }
 
 export class Contests {
@@ -66,6 +66,8 @@ export class Contests {
   readonly #waiting = new Map<number, () => void>()
   readonly #lines = new Map<ConversationKey, Line>()
   readonly #unsubscribe: () => void
+  /** Until when nodes that did not answer are not asked. */
+  readonly #deaf = new Map<string, number>()
   #ids = 0
 
   constructor(cluster: Pick<Cluster, 'node' | 'bus'>) {
@@ -73,15 +75,21 @@ export class Contests {
     this.#unsubscribe = cluster.bus.subscribe(channelOf(cluster.node), message => this.#heard(message))
   }
 
+  /** Whoever waits goes on. */
   close(): void {
     this.#unsubscribe()
-    for (const { timer } of this.#lines.values()) clearTimeout(timer)
+    for (const [conversation, { asked, timer }] of this.#lines) {
+      clearTimeout(timer)
+      for (const { node, id } of asked) this.#tell(node, { does: 'give', conversation, node, id })
+    }
     this.#lines.clear()
     for (const goOn of this.#waiting.values()) goOn()
   }
 
   /** Resolves when it is this node's turn, or it has waited long enough; what it resolves to gives the turn back. */
   async turn(conversation: ConversationKey): Promise<() => void> {
+    // Nobody hears what is asked.
+    if (!this.#cluster.bus.healthy) return () => {}
     const to = this.#arbiterOf(conversation)
     const id = ++this.#ids
     const word = { conversation, node: this.#cluster.node, id }
@@ -91,7 +99,10 @@ export class Contests {
         this.#waiting.delete(id)
         resolve()
       }
-      const timer = setTimeout(goOn, WAIT_MS)
+      const timer = setTimeout(() => {
+        if (to !== this.#cluster.node) this.#deaf.set(to, performance.now() + DEAF_MS)
+        goOn()
+      }, WAIT_MS)
       this.#waiting.set(id, goOn)
       this.#tell(to, { does: 'ask', ...word })
     })
@@ -101,7 +112,11 @@ export class Contests {
   /** Of the nodes that are heard the one with the highest hash: all that hear the same ones ask the same. */
   #arbiterOf(conversation: ConversationKey): string {
     const { node, bus } = this.#cluster
-    const heard = bus.peers().flatMap(peer => (peer.silentMs < SILENT_MS ? peer.node : []))
+    const now = performance.now()
+    for (const [deaf, until] of this.#deaf) if (until < now) this.#deaf.delete(deaf)
+    const heard = bus
+      .peers()
+      .flatMap(peer => (peer.silentMs < SILENT_MS && !this.#deaf.has(peer.node) ? peer.node : []))
     const hashed = [node, ...heard].map(name => ({ name, hash: hashOf(`${name} ${conversation}`) }))
     return hashed.reduce((best, one) => (one.hash > best.hash ? one : best)).name
   }

@@ -70,7 +70,7 @@ export class Lane {
         const fault = cause instanceof Fault ? cause : new Fault('log-unavailable', {}, { cause })
         for (const append of taken) append.reject(fault)
       } finally {
-        this.#contest?.giveBack()
+        this.#contest?.giveBack(this.view.others)
       }
     }
     this.#running = undefined
@@ -98,7 +98,6 @@ export class Lane {
       waiting = waiting.filter(append => !append.isOver)
       if (batch.placed.length === 0) continue
       if (await this.#set(batch, end)) {
-        this.#contest?.won(this.view.others)
         const done = appendsOf(batch)
         waiting = waiting.filter(append => !done.has(append))
         late = []
@@ -106,8 +105,8 @@ export class Lane {
       } else {
         waiting = waiting.filter(append => !append.isOver)
         if (batch.isLate) late.push(batch)
-        else this.#contest?.lost()
         const { seq } = await this.view.learn(true)
+        if (seq > end.seq) this.#contest?.lost()
         waiting = await this.#arrived(waiting, late, seq)
         late = late.filter(({ placed: [first] }) => first && first.entry.seq > seq)
         waiting = this.#answer(waiting, await this.#repeats.inBucket(waiting, bucket))

@@ -61,11 +61,13 @@ export interface Shared extends Needs {
 const MAX_LANES = 100_000
 /** Lanes looked at together, where messages of the bus may be missing. */
 const LOOKS = 64
-/** Pauses between looks at a lane: while the bus is away, and while it is not; then so many in each tick at most. */
+/** Pauses between looks at a lane: while the bus is away, and while it is not; then so many in each tick at most, the longest unseen first. */
 const AWAY_MS = 2_000
 const ROUND_MS = 60_000
 const LOOKS_A_TICK = 100
 const TICK_MS = 500
+/** What cannot be looked at does not keep the others waiting for longer. */
+const LOOK_MS = 5_000
 /** Lanes that are asked whether they can be forgotten, for each that comes. */
 const ASKED = 16
 
@@ -165,9 +167,11 @@ export class CassandraLog implements MessageLog, Shared {
       this.#missed = false
       const before = performance.now() - (all ? 0 : ROUND_MS)
       const due = [...this.#lanes.values()].flatMap(({ view }) => (view.isKnown && view.lookedAt < before ? view : []))
-      const now = all ? due : due.slice(0, LOOKS_A_TICK)
-      for (let at = 0; at < now.length && !this.#closed; at += LOOKS)
-        await Promise.all(now.slice(at, at + LOOKS).map(view => view.look()))
+      const now = all ? due : due.sort((a, b) => a.lookedAt - b.lookedAt).slice(0, LOOKS_A_TICK)
+      for (let at = 0; at < now.length && !this.#closed; at += LOOKS) {
+        const looks = Promise.all(now.slice(at, at + LOOKS).map(view => view.look()))
+        await Promise.race([looks, this.pause(LOOK_MS)])
+      }
     }
   }
 

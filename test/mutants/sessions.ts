@@ -54,7 +54,7 @@ export const SESSIONS: readonly Mutant[] = [
   {
     name: 'what was in flight is not taken up',
     file: 'broker/session.ts',
-    find: 'const flights = this.record.row.inFlight.filter(([, conversation]) => this.following.get(conversation))',
+    find: 'const flights = this.record.row.inFlight.filter(([, conversation]) => this.following.get(conversation)?.placed)',
     put: 'const flights = this.record.row.inFlight.slice(0, 0)',
     verdict: 'doubled',
   },
