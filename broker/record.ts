@@ -80,7 +80,9 @@ export class SessionRecord {
   /** Positions in storage, by conversation, those in conversations that the member has left included. */
   cursors(): Promise<Map<string, StoredCursor>> {
     if (this.#begun) return this.#begun
-    const read = this.#needs.store.cursors(this.#row)
+    // What began without filters has been nowhere.
+    const isNew = !this.kept && this.#row.filters.length === 0
+    const read = isNew ? Promise.resolve(new Map()) : this.#needs.store.cursors(this.#row)
     if (this.kept) return read
     this.#begun = read
     read.catch(() => {

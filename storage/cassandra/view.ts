@@ -21,6 +21,8 @@ export class View {
   others = 0
   #watchers = 0
   #looking: Promise<void> | undefined
+  /** Asked for while one was under way, whose end may have been read before. */
+  #lookAgain = false
   #unsubscribe: (() => void) | undefined
 
   constructor(shared: Shared, conversation: ConversationKey) {
@@ -32,8 +34,9 @@ export class View {
   get isIdle(): boolean {
     return this.#looking === undefined && this.#watchers === 0
   }
-  get isKnown(): boolean {
-    return this.#end !== undefined
+  /** It is listened to: what is missed of it is looked for. */
+  get isFollowed(): boolean {
+    return this.#unsubscribe !== undefined
   }
 
   /** The end, when everything up to there is told: whoever judges an append knows what was before it. */
@@ -85,6 +88,7 @@ export class View {
 
   /** Reads the end, and tells what was not; tried until it can be read. Never rejects. */
   look(): Promise<void> {
+    if (this.#looking) this.#lookAgain = true
     this.#looking ??= this.#lookOnce().finally(() => {
       this.#looking = undefined
     })
@@ -95,8 +99,9 @@ export class View {
     const { closed, pause } = this.#shared
     for (let tries = 0; !closed(); tries++) {
       try {
+        this.#lookAgain = false
         await this.learn(false)
-        return
+        if (!this.#lookAgain) return
       } catch {
         await pause(pauseOf(tries))
       }
