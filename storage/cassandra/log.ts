@@ -166,7 +166,9 @@ export class CassandraLog implements MessageLog, Shared {
       if (all) awayMs = 0
       this.#missed = false
       const before = performance.now() - (all ? 0 : ROUND_MS)
-      const due = [...this.#lanes.values()].flatMap(({ view }) => (view.isFollowed && view.lookedAt < before ? view : []))
+      const due = [...this.#lanes.values()].flatMap(({ view }) =>
+        view.isFollowed && view.lookedAt < before ? view : [],
+      )
       const now = all ? due : due.sort((a, b) => a.lookedAt - b.lookedAt).slice(0, LOOKS_A_TICK)
       for (let at = 0; at < now.length && !this.#closed; at += LOOKS) {
         const looks = Promise.all(now.slice(at, at + LOOKS).map(view => view.look()))
