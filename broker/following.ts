@@ -20,13 +20,15 @@ export interface FollowingNeeds extends Pick<PumpNeeds, 'scheduler' | 'failed'> 
   others: boolean
 }
 
+type Parts = Pick<Session, 'filters' | 'pump' | 'record'>
+
 /** What could not be looked at is looked at again so much later. */
 const AGAIN_MS = 1_000
 
 export class Following implements Reading {
   readonly id: SessionId
   readonly #needs: FollowingNeeds
-  readonly #parts: Pick<Session, 'filters' | 'pump' | 'record'>
+  readonly #parts: Parts
   readonly #cursors = new Map<ConversationId, Cursor>()
   /** Of conversations left on this connection, for the gap after rejoining. */
   readonly #left = new Map<ConversationId, Cursor>()
@@ -36,7 +38,7 @@ export class Following implements Reading {
   #early: Map<ConversationId, Seq> | undefined = new Map()
   #closed = false
 
-  constructor(id: SessionId, needs: FollowingNeeds, parts: Pick<Session, 'filters' | 'pump' | 'record'>) {
+  constructor(id: SessionId, needs: FollowingNeeds, parts: Parts) {
     this.id = id
     this.#needs = needs
     this.#parts = parts
