@@ -301,3 +301,12 @@ test('with retention a log starts anywhere, and a gap up to there is right', () 
   assert.deepEqual(check(history, { retention: true }), [])
   assert.ok(check(history).length > 0)
 })
+
+test('a gap makes up for what is in it, and not for what is missing right before it', () => {
+  const told = (from: number) => [...bob('b1'), A, B, got('b1', 1, 'a'), got('b1', 5, undefined, { kind: 'gap', from })]
+  const entries = [{ seq: 6, n: 6, kind: 'message', from: 'alice', sentAt: 1, text: 'b' }]
+  const rest: Operation = { do: 'log', at: 90, conversation: PAIR, entries }
+  const found = (from: number) => check([...told(from), rest], { retention: true }).map(({ verdict }) => verdict)
+  assert.deepEqual(found(2), [])
+  assert.deepEqual(found(3), ['gap'])
+})

@@ -132,13 +132,17 @@ async function filled(t: TestContext): Promise<string> {
     lowWaterBytes: 0,
     clock: { now: () => Date.now() },
   } as const
-  await using storage = await openStorage(options)
-  for (const at of range(0, 39))
-    await Promise.all(
-      range(1, 100).map(n =>
-        storage.log.append(conversation(`g:ops-${n % 5}`), says(randomBytes(4_000).toString('hex'), `c${at}-${n}`)),
-      ),
-    )
+  {
+    await using storage = await openStorage(options)
+    for (const at of range(0, 39))
+      await Promise.all(
+        range(1, 100).map(n =>
+          storage.log.append(conversation(`g:ops-${n % 5}`), says(randomBytes(4_000).toString('hex'), `c${at}-${n}`)),
+        ),
+      )
+  }
+  // A table that was still being written when LevelDB closed is made of its log when it opens.
+  await (await openStorage(options))[Symbol.asyncDispose]()
   return directory
 }
 

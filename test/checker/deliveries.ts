@@ -71,11 +71,13 @@ function saw(run: Run, { id, seen, seenAt }: Conversation, { at, session, user, 
 
 /** Gap: what came is whole, but for what the reader was not in for, or was told as a gap. */
 export function judgeFeeds(run: Run, feed: Feed): void {
-  const { conversation, session, user, delivered, promised, subscribedIndex } = feed
-  if (delivered.last === 0) return
+  const { conversation, session, user, delivered, covered, promised, subscribedIndex } = feed
+  // A gap speaks for what is in it alone: what is missing right before it is missing.
+  const last = Math.max(delivered.last, covered.last)
+  if (last === 0) return
   const stays = staysOf(conversation, user) ?? [{ from: 1, to: Number.POSITIVE_INFINITY }]
   const first = Math.max(run.retention ? conversation.first : 1, dueFrom(run, conversation, subscribedIndex))
-  for (const [from, to] of missing(feed, promised ? Math.min(first, delivered.first) : first, delivered.last)) {
+  for (const [from, to] of missing(feed, promised ? Math.min(first, delivered.first || first) : first, last)) {
     // What waited when the reader left is not given after rejoining.
     const stay = stays.find(({ from: joined, to: left }) => joined <= to + 1 && to + 1 <= left)
     const due = Math.max(from, stay?.from ?? to + 1)

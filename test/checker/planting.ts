@@ -37,6 +37,8 @@ export function inTheMiddle(history: readonly Operation[]): Received[] {
     had.set(key, Math.max(one.seq, had.get(key) ?? 0))
     if (one.seq !== before + 1 || one.from !== undefined) return false
     const next = all.slice(at).find(({ seq, ...of }) => seq > one.seq && `${of.session} ${of.conversation}` === key)
+    // What waited when they left is not owed any more: a gap that ends with their return says no more than that.
+    if (next?.from !== undefined) return false
     // A gap that is told later, from before the entry on, makes up for it.
     const isCovered = all.some(
       ({ from, seq, ...of }) =>
