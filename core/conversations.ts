@@ -4,9 +4,10 @@ import { type ConversationId, type EpochMs, kindOf, noticesOf, partsOf, type Seq
 import type { Input } from '../protocol/operations.ts'
 import type { Known, User } from './caller.ts'
 import { type StoredEntry, unexpired } from './entry.ts'
+import { type Marks, marksOf } from './marks.ts'
 import { type ConversationKey, keyOf, type MessageLog, type Records, splitKey, type Tail } from './ports.ts'
 import type { Members } from './roster.ts'
-import { DEVICES, type GroupRow, MARKS, MEMBERS, SENT } from './tables.ts'
+import { DEVICES, type GroupRow, MEMBERS, SENT } from './tables.ts'
 
 interface Needs {
   log: Pick<MessageLog, 'tails' | 'get'>
@@ -83,14 +84,14 @@ async function described(needs: Needs, { app, member }: Known, page: readonly Da
   const own = wanted.map(({ conversation }) => ({ partition: conversation, key: member as string }))
   const [last, marks, sent, names] = await Promise.all([
     needs.log.get(wanted),
-    needs.records.getMany(MARKS, own),
+    marksOf(needs.records, own),
     needs.records.getMany(SENT, own),
     namesOf(needs, app, page),
   ])
   return page.flatMap(({ conversation, joinedN, tail }, i) => {
     const entry = last[i]
     if (!entry) return []
-    const { readUpTo = 0, readN = 0, deliveredUpTo = 0 } = marks[i]?.row ?? {}
+    const { readUpTo, readN, deliveredUpTo } = marks[i] as Marks
     const known = Math.max(readN, sent[i]?.row.n ?? 0, joinedN)
     const name = names[i]
     const counts = { unread: Math.max(0, tail.n - known), readUpTo, deliveredUpTo }

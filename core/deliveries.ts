@@ -1,17 +1,17 @@
 /** Delivery marks: what sessions acknowledged, collected and written every second. A crash repeats a receipt, no more. */
-import { Fault } from '../protocol/faults.ts'
 import type { AppId, ConversationId, Member, Seq } from '../protocol/ids.ts'
+import { type Marks, marksOf } from './marks.ts'
 import type { Moved } from './news.ts'
 import {
   type ConversationKey,
   type DeliveryMarks,
   keyOf,
-  put,
+  putRanked,
   type Records,
   type Scheduler,
   splitKey,
 } from './ports.ts'
-import { MARKS, type MarkRow, NO_MARKS } from './tables.ts'
+import { DELIVERED } from './tables.ts'
 
 interface Needs {
   records: Pick<Records, 'getMany' | 'write'>
@@ -28,8 +28,6 @@ const FLUSH_MS = 1_000
 const FLUSHED_AT_ONCE = 2_000
 /** Positions that wait for a flush; more of them are flushed at once. */
 const MAX_WAITING = 100_000
-/** A mark was moved by someone else meanwhile; all are read again. */
-const ATTEMPTS = 20
 
 export class Deliveries implements DeliveryMarks {
   readonly #needs: Needs
@@ -86,39 +84,27 @@ export class Deliveries implements DeliveryMarks {
 
   async #write(all: readonly Position[]): Promise<void> {
     const { records } = this.#needs
-    for (let attempt = 1; ; attempt++) {
-      const found = await records.getMany(
-        MARKS,
-        all.map(({ key, member }) => ({ partition: key, key: member })),
-      )
-      const moved = all.flatMap((one, i) => {
-        const row = found[i]?.row ?? NO_MARKS
-        return one.upTo > row.deliveredUpTo ? [{ ...one, row, version: found[i]?.version ?? 0 }] : []
-      })
-      if (moved.length === 0) return
-      try {
-        const rows = moved.map(({ key, member, upTo, row, version }) =>
-          put(MARKS, key, member, { ...row, deliveredUpTo: upTo }, version),
-        )
-        await records.write(rows, { durable: false })
-      } catch (fault) {
-        if (!isConflict(fault) || attempt === ATTEMPTS) throw fault
-        continue
-      }
-      this.#tell(moved)
-      return
-    }
+    const marks = await marksOf(
+      records,
+      all.map(({ key, member }) => ({ partition: key, key: member })),
+    )
+    const moved = all.flatMap((one, i) => {
+      const { deliveredUpTo: before } = marks[i] as Marks
+      return one.upTo > before ? [{ ...one, before }] : []
+    })
+    if (moved.length === 0) return
+    const rows = moved.map(({ key, member, upTo }) => putRanked(DELIVERED, key, member, { upTo }, upTo))
+    await records.write(rows, { durable: false })
+    this.#tell(moved)
   }
 
-  #tell(moved: readonly (Position & { row: MarkRow })[]): void {
+  #tell(moved: readonly (Position & { before: number })[]): void {
     const byKey = new Map<ConversationKey, { member: Member; moved: Moved }[]>()
-    for (const { key, member, upTo, row } of moved) {
+    for (const { key, member, upTo, before } of moved) {
       const moves = byKey.get(key) ?? []
-      moves.push({ member, moved: { deliveredUpTo: upTo, before: row.deliveredUpTo } })
+      moves.push({ member, moved: { deliveredUpTo: upTo, before } })
       byKey.set(key, moves)
     }
     for (const [key, moves] of byKey) void this.#needs.tell(key, moves)
   }
 }
-
-const isConflict = (fault: unknown) => fault instanceof Fault && fault.code === 'conflict'

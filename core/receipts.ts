@@ -3,10 +3,11 @@ import { Fault } from '../protocol/faults.ts'
 import type { Member, Seq, UserId } from '../protocol/ids.ts'
 import type { Input } from '../protocol/operations.ts'
 import type { Known } from './caller.ts'
+import { type Marks, marksOf } from './marks.ts'
 import type { Moved } from './news.ts'
 import { type ConversationKey, keyOf, type MessageLog, put, type Records } from './ports.ts'
 import type { VisibleFrom } from './sight.ts'
-import { MARKS, type MarkRow, MEMBERS, NO_MARKS } from './tables.ts'
+import { DELIVERED, MARKS, type MarkRow, MEMBERS } from './tables.ts'
 
 interface Needs {
   log: Pick<MessageLog, 'get' | 'tails'>
@@ -26,14 +27,18 @@ export function receipts({ log, records, visibleFrom, tell }: Needs) {
     if (upTo === 0) return
     const readN = upTo === tail.seq ? tail.n : await countAt(log, key, upTo as Seq)
     for (let attempt = 1; ; attempt++) {
-      const found = await records.get(MARKS, key, caller.member)
-      const row = found?.row ?? NO_MARKS
-      if (upTo <= row.readUpTo) return
+      const [found, delivered] = await Promise.all([
+        records.get(MARKS, key, caller.member),
+        records.get(DELIVERED, key, caller.member),
+      ])
+      const before = found?.row.readUpTo ?? 0
+      if (upTo <= before) return
       // What is read has been got.
-      const next: MarkRow = { readUpTo: upTo, readN, deliveredUpTo: Math.max(row.deliveredUpTo, upTo) }
+      const deliveredUpTo = Math.max(found?.row.deliveredUpTo ?? 0, delivered?.row.upTo ?? 0, upTo)
+      const next: MarkRow = { readUpTo: upTo, readN, deliveredUpTo }
       try {
         await records.write([put(MARKS, key, caller.member, next, found?.version ?? 0)])
-        const moved: Moved = { readUpTo: upTo, deliveredUpTo: next.deliveredUpTo, before: row.readUpTo }
+        const moved: Moved = { readUpTo: upTo, deliveredUpTo, before }
         void tell(key, [{ member: caller.member, moved }])
         return
       } catch (fault) {
@@ -51,12 +56,12 @@ export function receipts({ log, records, visibleFrom, tell }: Needs) {
     const page = await records.scan(MEMBERS, key, { limit, ...(cursor !== undefined && { after: cursor }) })
     // Who came later never gets the entry.
     const readers = page.filter(({ key, row }) => key !== entry.from && !key.startsWith('d:') && row.joinedSeq <= seq)
-    const marks = await records.getMany(
-      MARKS,
+    const marks = await marksOf(
+      records,
       readers.map(({ partition, key }) => ({ partition, key })),
     )
     const items = readers.map(({ key }, i) => {
-      const { deliveredUpTo, readUpTo } = marks[i]?.row ?? NO_MARKS
+      const { deliveredUpTo, readUpTo } = marks[i] as Marks
       return { user: key as UserId, deliveredUpTo, readUpTo }
     })
     const next = page.length === limit ? page.at(-1)?.cursor : undefined

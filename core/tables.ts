@@ -28,15 +28,21 @@ export interface SentRow {
 }
 export const SENT = table<SentRow>('sent', undefined, { ranked: true, spread: true })
 
-/** How far a member has come; each only goes up. Partition: conversation key; key: member. */
+/** How far a member has read; only goes up. Partition: conversation key; key: member. */
 export interface MarkRow {
   readUpTo: number
   /** Messages up to `readUpTo`. */
   readN: number
+  /** What is read has been got; what came since is in `DELIVERED`. */
   deliveredUpTo: number
 }
 export const MARKS = table<MarkRow>('marks', undefined, { spread: true })
-export const NO_MARKS: MarkRow = { readUpTo: 0, readN: 0, deliveredUpTo: 0 }
+
+/** How far a member's sessions have acknowledged. Ranked by that. Partition: conversation key; key: member. */
+export interface DeliveredRow {
+  upTo: number
+}
+export const DELIVERED = table<DeliveredRow>('delivered', undefined, { ranked: true, spread: true })
 
 /** A group; it stays when the group is dismissed, so that its id is not given again. Partition: app; key: group. */
 export type GroupRow = Pick<

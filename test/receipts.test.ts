@@ -80,6 +80,28 @@ test('what sessions acknowledge is written and told every second, the highest of
   assert.deepEqual(await marksOf(alice), { readUpTo: 0, deliveredUpTo: 5 })
 })
 
+test('what was read already is not told again when a session acknowledges it', async t => {
+  const w = await world(t)
+  const { bob } = await chatted(w, 5)
+  const hears = async (count: number) => {
+    const told = await w.told.hears('alice', count)
+    w.clock.advance(1000)
+    return told.map(({ deliveredUpTo }) => deliveredUpTo)
+  }
+  got(w, 'bob', 1)
+  w.clock.advance(1000)
+  await hears(1)
+
+  await read(bob, 4)
+  await hears(2)
+  for (const upTo of [3, 5]) {
+    got(w, 'bob', upTo)
+    w.clock.advance(1000)
+  }
+
+  assert.deepEqual(await hears(3), [1, 4, 5])
+})
+
 test('marks that wait when the server stops are written', async t => {
   const w = await world(t)
   const { bob } = await chatted(w, 2)
