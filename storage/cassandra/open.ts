@@ -42,16 +42,8 @@ export const pause = (ms: number) => new Promise<void>(resolve => setTimeout(res
 export function openCassandra(needs: CassandraNeeds): Promise<Storage> {
   return connected(needs, async ring => {
     await mustBeFinished(ring.everywhere(), needs.keyspace)
-    const { log, records } = partsOf(ring, needs)
-    return {
-      log,
-      records,
-      ready: readiness(ring, () => performance.now()),
-      async [Symbol.asyncDispose]() {
-        await log.close()
-        await ring[Symbol.asyncDispose]()
-      },
-    }
+    const { log, records, close } = partsOf(ring, needs)
+    return { log, records, ready: readiness(ring, () => performance.now()), [Symbol.asyncDispose]: close }
   })
 }
 
@@ -77,7 +69,13 @@ export function partsOf(ring: Ring, needs: CassandraNeeds) {
   const records = new CassandraRecords({ ring, writer, decisions, redo })
   const ends = new Ends(ring, bucketSize)
   const shared = { ring, ends, writer, decisions, redo, clock, ulid: ulids(random), pause, observer, cluster }
-  return { log: new CassandraLog(shared), records, ends }
+  const log = new CassandraLog(shared)
+  const close = async () => {
+    await log.close()
+    await writer.tidied()
+    await ring[Symbol.asyncDispose]()
+  }
+  return { log, records, ends, close }
 }
 
 /** With what the files hold. @throws CannotOpen */

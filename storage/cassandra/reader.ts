@@ -5,11 +5,20 @@ import { Fault } from '../../protocol/faults.ts'
 import type { EpochMs, Seq } from '../../protocol/ids.ts'
 import { ENTRY, entryOf } from './entries.ts'
 import type { Shared } from './log.ts'
+import { chunks } from './ranked.ts'
 
 const MAX_ENTRIES = 1_000
 /** Entries of one query, where their bytes are bounded. */
 const PAGE = 100
 
+/** Single entries of one query, of any size. */
+const GET_AT_ONCE = 20
+
+interface Wanted {
+  conversation: ConversationKey
+  bucket: number
+  seqs: Set<Seq>
+}
 interface Span {
   from: number
   to: number
@@ -73,11 +82,32 @@ export class Reader {
     return entries
   }
 
-  get(wanted: readonly { conversation: ConversationKey; seq: Seq }[]): Promise<(StoredEntry | undefined)[]> {
-    return this.#shared.ring.each(wanted, async ({ conversation, seq }) => {
-      const row = await this.#shared.row(conversation, seq)
-      return row && entryOf(row).entry
+  /** Those of one bucket by one query: a session that comes back asks for all that was in flight. */
+  async get(wanted: readonly { conversation: ConversationKey; seq: Seq }[]): Promise<(StoredEntry | undefined)[]> {
+    const { ends, ring } = this.#shared
+    const buckets = new Map<string, Wanted>()
+    for (const { conversation, seq } of wanted) {
+      const bucket = ends.bucketOf(seq)
+      const name = `${bucket} ${conversation}`
+      const there = buckets.get(name)
+      if (there) there.seqs.add(seq)
+      else buckets.set(name, { conversation, bucket, seqs: new Set([seq]) })
+    }
+    const found = new Map<string, StoredEntry>()
+    const queries = [...buckets.values()].flatMap(of =>
+      chunks([...of.seqs], GET_AT_ONCE).map(seqs => ({ ...of, seqs })),
+    )
+    await ring.each(queries, async of => {
+      for (const entry of await this.#some(of)) found.set(`${entry.seq} ${of.conversation}`, entry)
     })
+    return wanted.map(({ conversation, seq }) => found.get(`${seq} ${conversation}`))
+  }
+
+  async #some({ conversation, bucket, seqs }: Omit<Wanted, 'seqs'> & { seqs: Seq[] }): Promise<StoredEntry[]> {
+    const { ring, retractions } = this.#shared
+    const query = `SELECT ${ENTRY} FROM log WHERE conversation = ? AND bucket = ? AND seq IN ? AND name = ''`
+    const rows = await ring.read(query, [conversation, bucket, seqs])
+    return (await ring.each(rows, row => retractions.seen(conversation, row))).map(row => entryOf(row).entry)
   }
 
   tails(conversations: readonly ConversationKey[]): Promise<Tail[]> {

@@ -18,7 +18,7 @@ export interface RingOptions {
   /** How long an answer is waited for, 5 s. */
   answerMs?: number | undefined
 }
-export type Value = string | number | null | readonly string[]
+export type Value = string | number | null | readonly string[] | readonly number[]
 export type Statement = readonly [query: string, values: readonly Value[]]
 export type Row = Record<string, unknown>
 

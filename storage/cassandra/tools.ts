@@ -9,13 +9,12 @@ import { CassandraRestoration } from './restoration.ts'
 export function withArchive<T>(needs: CassandraNeeds, use: (archive: Archive) => Promise<T>): Promise<T> {
   return connected({ ...needs, existing: true }, async ring => {
     await mustBeFinished(ring.everywhere(), needs.keyspace)
-    return { ring, ...partsOf(ring, needs) }
-  }).then(async ({ ring, log, records }) => {
+    return partsOf(ring, needs)
+  }).then(async ({ log, records, close }) => {
     try {
       return await use(new CassandraArchive(log, records))
     } finally {
-      await log.close()
-      await ring[Symbol.asyncDispose]()
+      await close()
     }
   })
 }
@@ -24,17 +23,14 @@ export function withArchive<T>(needs: CassandraNeeds, use: (archive: Archive) =>
 export function openRestoration(needs: CassandraNeeds): Promise<Restoration> {
   return connected(needs, async ring => {
     const claim = await Claim.take(ring.everywhere(), needs.keyspace)
-    const { log, records, ends } = partsOf(ring, needs)
+    const { log, records, ends, close } = partsOf(ring, needs)
     return new CassandraRestoration({
       ring,
       claim,
       filling: new Filling(ends, needs.tables),
       archive: new CassandraArchive(log, records),
       pause,
-      async close() {
-        await log.close()
-        await ring[Symbol.asyncDispose]()
-      },
+      close,
     })
   })
 }

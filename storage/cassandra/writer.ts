@@ -38,6 +38,8 @@ interface Needs {
 const ATTEMPTS = 60
 const PAUSE_MS = 5
 const MAX_PAUSE_MS = 200
+/** Writes that are done but for what nobody waits for; of more, each is waited for. */
+const TIDYING = 200
 /** Tries to keep away a write whose answer was lost. */
 const FENCES = 3
 /** Keys of one partition that are read by one query. */
@@ -45,6 +47,7 @@ const KEYS_AT_ONCE = 100
 
 export class Writer {
   readonly #needs: Needs
+  readonly #tidying = new Set<Promise<void>>()
 
   constructor(needs: Needs) {
     this.#needs = needs
@@ -59,7 +62,7 @@ export class Writer {
       const steps = await this.plan(versioned)
       const homes = byHome(steps)
       if (steps.every(({ next }) => !next)) return this.writeRanked(ranked)
-      await this.#gain(steps)
+      await this.putEntries(steps)
       const done = homes.length === 1 ? await this.#setHome(steps, ranked) : await this.#setHomes(homes, ranked)
       if (done) {
         await this.finish(steps, ranked)
@@ -210,9 +213,6 @@ export class Writer {
   // ---- beside the rows ----
 
   /** Before a row says that it stands there. */
-  async #gain(steps: readonly Step[]): Promise<void> {
-    await this.putEntries(steps)
-  }
   async putEntries(steps: readonly Step[]): Promise<void> {
     const puts = steps.flatMap(({ gained, next }) => gained.map(entry => ({ entry, stamp: next?.stamp ?? 0 })))
     await this.#needs.ring.each(puts, ({ entry, stamp }) => this.#needs.ring.write([putEntry(entry, stamp)]))
@@ -220,15 +220,24 @@ export class Writer {
 
   /** After it: what the write has left to do; whoever reads the row does it, where this does not. */
   async finish(steps: readonly Step[], ranked: readonly Change[]): Promise<void> {
+    if (ranked.length > 0) await this.writeRanked(ranked)
+    const tidied = this.#tidy(steps, ranked).finally(() => this.#tidying.delete(tidied))
+    this.#tidying.add(tidied)
+    if (this.#tidying.size > TIDYING) await tidied
+  }
+
+  /** Nobody waits for that: a left-over entry of an index is believed by no one, and a redo may be done twice. */
+  async #tidy(steps: readonly Step[], ranked: readonly Change[]): Promise<void> {
     const { ring } = this.#needs
-    if (ranked.length > 0) {
-      await this.writeRanked(ranked)
-      const bearer = steps.find(({ next }) => next?.redo !== undefined)
-      if (bearer?.next) await ring.write([markApplied(bearer.place, bearer.next.stamp)])
-    }
-    const drops = steps.flatMap(({ lost, next }) => lost.map(entry => ({ entry, stamp: (next?.stamp ?? 1) - 1 })))
-    // A left-over entry of an index is believed by nobody.
-    await ring.each(drops, ({ entry, stamp }) => ring.write([dropEntry(entry, stamp)])).catch(() => {})
+    const bearers = ranked.length > 0 ? steps.filter(({ next }) => next?.redo !== undefined) : []
+    const applied = bearers.map(({ place, next }) => markApplied(place, next?.stamp ?? 0))
+    const dropped = steps.flatMap(({ lost, next }) => lost.map(entry => dropEntry(entry, (next?.stamp ?? 1) - 1)))
+    await ring.each([...applied, ...dropped], statement => ring.write([statement])).catch(() => {})
+  }
+
+  /** Resolves when nothing is left to do behind a write. */
+  async tidied(): Promise<void> {
+    await Promise.all(this.#tidying)
   }
 
   /** @throws Fault `log-unavailable` */
