@@ -23,6 +23,8 @@ interface Needs {
   lost(): void
   /** The server ends: what cannot be written now is not written. */
   stopping(): boolean
+  /** There are other nodes: storage is one that they share, and a write is dear. */
+  others: boolean
 }
 
 /** How a connection ended. */
@@ -35,8 +37,9 @@ export interface Ending {
   willAt?: EpochMs | undefined
 }
 
-/** Cursors that moved are written this much later, in one batch. */
+/** Cursors that moved are written this much later, in one batch: docs/decisions/positions.md. */
 const FLUSH_MS = 200
+const SHARED_FLUSH_MS = 2_000
 /** Pauses between tries to write what a connection leaves; the last one again and again. */
 const RETRY_MS = [50, 200, 1_000, 5_000]
 /** Tries when the server ends, with the first pauses between them: storage may have come back just now. */
@@ -98,7 +101,8 @@ export class SessionRecord {
   moved(cursor: Cursor): void {
     if (!this.kept || this.#lost || this.#closed) return
     this.#moved.add(cursor)
-    this.#cancelFlush ??= this.#needs.scheduler.after(FLUSH_MS, () => this.#flush())
+    const { scheduler, others } = this.#needs
+    this.#cancelFlush ??= scheduler.after(others ? SHARED_FLUSH_MS : FLUSH_MS, () => this.#flush())
   }
 
   #flush(): void {

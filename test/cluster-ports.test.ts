@@ -1,9 +1,8 @@
-/** Bus, leases and cache keep their contracts, within one process and on a real Redis. */
+/** Bus and leases keep their contracts, within one process and on a real Redis. */
 import { after } from 'node:test'
 import { Hub } from '../storage/memory/hub.ts'
 import { openRedis } from '../storage/redis/open.ts'
 import { busContract } from './contracts/bus.ts'
-import { cacheContract } from './contracts/cache.ts'
 import type { ClusterEngine } from './contracts/cluster.ts'
 import { leasesContract } from './contracts/leases.ts'
 import { RedisServer, startCluster } from './support/redis.ts'
@@ -50,5 +49,4 @@ const ENGINES: ClusterEngine[] = [
 for (const engine of ENGINES) {
   busContract(engine)
   leasesContract(engine)
-  cacheContract(engine)
 }

@@ -1,11 +1,15 @@
 /** What a connection leaves is written, also where storage has only just come back when the server ends. */
 import assert from 'node:assert/strict'
+import { EventEmitter, once } from 'node:events'
 import { test } from 'node:test'
+import { Cursor } from '../broker/cursor.ts'
 import { SessionRecord } from '../broker/record.ts'
 import { SessionStore } from '../broker/sessions.ts'
+import { type Change, keyOf, type Records } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
 import { AppId, type ConversationId, type Member } from '../protocol/ids.ts'
 import { openStorage } from '../storage/open.ts'
+import { TestClock } from './support/core.ts'
 
 const ID = { app: AppId.parse('im'), member: 'bob' as Member, clientId: 'phone' }
 const WISH = { clean: false, expirySeconds: 60, grant: 'g' }
@@ -38,7 +42,7 @@ for (const [refusals, outcome] of [
     }
     const store = new SessionStore({ records, scheduler })
     const nothing = () => {}
-    const needs = { store, scheduler, failed: nothing, lost: nothing, stopping: () => true }
+    const needs = { store, scheduler, failed: nothing, lost: nothing, stopping: () => true, others: false }
     const record = new SessionRecord(await store.open(ID, WISH), needs)
     left = refusals
     const closed = record.close({ expirySeconds: 60, mayRepeat: true }, [[7, 'g:ops' as ConversationId, 1, 1]])
@@ -48,4 +52,44 @@ for (const [refusals, outcome] of [
     left = 0
     const { row } = await store.open(ID, WISH)
     assert.equal(row.inFlight.length, refusals > 10 ? 0 : 1)
+  })
+
+for (const [others, waits] of [
+  [false, 200],
+  [true, 2_000],
+] as const)
+  test(`positions wait ${waits} ms ${others ? 'where nodes share a storage' : 'on a server by itself'}, for one write`, async () => {
+    const clock = new TestClock()
+    await using storage = await openStorage({ engine: 'memory', clock })
+    const writes = new EventEmitter()
+    const write: Records['write'] = (changes, how) => {
+      writes.emit('write', changes)
+      return storage.records.write(changes, how)
+    }
+    const records = { get: storage.records.get.bind(storage.records), write } as Records
+    const store = new SessionStore({ records, scheduler: clock })
+    const opened = await store.open(ID, WISH)
+    const needs = { store, scheduler: clock, failed: assert.fail, lost: assert.fail, stopping: () => false, others }
+    const record = new SessionRecord(opened, needs)
+    const ops = 'g:ops' as ConversationId
+    const cursor = new Cursor({ arrived: () => {} }, ops, keyOf(ID.app, ops), 0)
+    const written = once(writes, 'write')
+    let isWritten = false
+    writes.once('write', () => {
+      isWritten = true
+    })
+    for (const seq of [1, 2]) {
+      cursor.settle(seq, seq)
+      record.moved(cursor)
+      clock.advance(waits / 2 - 1)
+      await new Promise(resolve => setImmediate(resolve))
+    }
+    assert.equal(isWritten, false)
+    cursor.settle(3, 3)
+    clock.advance(2)
+    const [changes] = (await written) as [Change[]]
+    assert.deepEqual(
+      changes.flatMap(({ row }) => row ?? []),
+      [cursor.stored(opened.row.epoch)],
+    )
   })

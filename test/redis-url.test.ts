@@ -88,10 +88,10 @@ test('user, password and database are used, and neither a right nor a wrong pass
   }
   const right = await open(SECRET)
   assert.equal(right.bus.healthy && right.leases.healthy, true)
-  assert.equal(await right.cache.merge('s', { x: '1' }, 1), 'kept')
+  assert.deepEqual(await right.leases.get(['s']), [[]])
   const wrong = await open('hunter2')
   assert.equal(wrong.bus.healthy || wrong.leases.healthy, false)
-  assert.equal(await wrong.cache.merge('s', { x: '1' }, 1), 'away')
+  assert.equal(await wrong.leases.get(['s']), undefined)
   assert.match(told.find(({ says }) => says)?.says ?? '', /WRONGPASS/)
   assert.doesNotMatch(JSON.stringify([told, right.address, wrong.address]), /hunter2|s3cr/)
   await assert.rejects(openRedis({ url, passwordFile: join(directory, 'none'), node: 'a' }), /cannot be read: ENOENT/)

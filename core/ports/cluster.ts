@@ -83,35 +83,10 @@ export interface Leases extends AsyncDisposable {
   onNodes(listener: (change: NodeChange) => void): () => void
 }
 
-/** What a key of the cache holds. */
-export interface Cached {
-  rank: number
-  fields: Record<string, Buffer>
-}
-
-/**
- * Fields under a key, written by one owner after another: cursors that are not stored yet. Contract: test/contracts/cache.ts.
- * An owner has a rank (the session's epoch). The highest rank seen owns the key: lower ones change nothing any more, whenever
- * they arrive. Any key may be lost at any time; one that is not written for a day is.
- */
-export interface Cache extends AsyncDisposable {
-  /**
-   * Sets fields, at most 1,000, each with a name. The first merge of a higher rank begins anew, without the fields of lower ones: who goes on
-   * with a session merges what they read. `outranked`: nothing was changed. `away`: unknown, and the time is up (1 s).
-   */
-  merge(key: string, fields: Readonly<Record<string, Uint8Array | string>>, rank: number): Promise<MergeOutcome>
-  /** `undefined` where there is nothing, or it cannot be read now; no fields where they were dropped. */
-  read(key: string): Promise<Cached | undefined>
-  /** Removes all fields of this rank and lower ones, and keeps lower ones from writing again. */
-  drop(key: string, rank: number): Promise<MergeOutcome>
-}
-export type MergeOutcome = 'kept' | 'outranked' | 'away'
-
-/** All three, as one node sees them. */
+/** Both, as one node sees them. */
 export interface Cluster extends AsyncDisposable {
   /** This node's name. */
   readonly node: string
   bus: Bus
   leases: Leases
-  cache: Cache
 }

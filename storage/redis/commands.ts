@@ -12,8 +12,6 @@ const MAX_UNDER_WAY = 20_000
 interface Scripted {
   imRenew(key: string, ...more: (string | number)[]): Promise<[living: string[], lapsed: string[], now: number] | null>
   imLiving(key: string): Promise<string[]>
-  imMerge(key: string, ...more: (string | number | Buffer)[]): Promise<number>
-  imDrop(key: string, rank: number, lifeMs: number): Promise<number>
 }
 export type Client = (Redis | Cluster) & Scripted
 

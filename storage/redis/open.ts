@@ -2,7 +2,6 @@
 import { readFile } from 'node:fs/promises'
 import type { Cluster } from '../../core/ports.ts'
 import { PREFIX, RedisBus } from './bus.ts'
-import { RedisCache } from './cache.ts'
 import { Commands } from './commands.ts'
 import { type Counters, redisCounters } from './counters.ts'
 import { RedisLeases } from './leases.ts'
@@ -61,7 +60,6 @@ export async function openRedis(options: RedisOptions): Promise<RedisCluster> {
     address: shown(address),
     bus,
     leases,
-    cache: new RedisCache(commands, prefix),
     counters: redisCounters(commands.client, prefix),
     figures: () => ({
       silentMs: performance.now() - Math.max(bus.answeredAt, commands.answeredAt),

@@ -1,4 +1,4 @@
-/** What the contract suites of bus, leases and cache stand on: nodes of one cluster, as many as a test likes. */
+/** What the contract suites of bus and leases stand on: nodes of one cluster, as many as a test likes. */
 import type { TestContext } from 'node:test'
 import type { Bus, Cluster } from '../../core/ports.ts'
 
