@@ -169,6 +169,7 @@ export class Entrance {
     return new Session(opened, {
       ...needs,
       others: needs.holders !== undefined,
+      listening: async () => needs.holders?.listening(),
       outlet: connection,
       limits: {
         messages: Math.min(receiveMaximum ?? options.windowMessages, options.windowMessages),

@@ -3,32 +3,34 @@
  * the other. What another node says of the member may come late, twice and in any order: entries are told apart by their
  * numbers, and who is in by storage.
  */
-import { type DeliveryMarks, keyOf, type Membership, type Memberships, type MessageLog } from '../core/ports.ts'
+import { type DeliveryMarks, keyOf, type Membership, type Memberships } from '../core/ports.ts'
 import type { ConversationId, Seq } from '../protocol/ids.ts'
 import { Cursor, type StoredCursor } from './cursor.ts'
 import type { Delivery, Reading } from './delivery.ts'
-import type { PumpNeeds } from './pump.ts'
+import type { Filters } from './filters.ts'
+import { Looks, type LooksNeeds } from './looks.ts'
 import type { Session } from './session.ts'
 import type { SessionId } from './session-rows.ts'
 
-export interface FollowingNeeds extends Pick<PumpNeeds, 'scheduler' | 'failed'> {
-  log: Pick<MessageLog, 'tails'>
+export interface FollowingNeeds extends LooksNeeds {
   memberships: Pick<Memberships, 'of' | 'stored'>
   marks: DeliveryMarks
   delivery: Delivery
   /** Other nodes store entries, too: who is in may change unheard. */
   others: boolean
+  /** Resolves when what they say of the member comes. */
+  listening(): Promise<void>
 }
 
 type Parts = Pick<Session, 'filters' | 'pump' | 'record'>
-
-/** What could not be looked at is looked at again so much later. */
-const AGAIN_MS = 1_000
+/** Where a session is in a conversation; nowhere yet, where it begins at the joining entry. */
+type Place = Pick<StoredCursor, 'a' | 's'> | undefined
 
 export class Following implements Reading {
   readonly id: SessionId
   readonly #needs: FollowingNeeds
   readonly #parts: Parts
+  readonly #looks: Looks
   readonly #cursors = new Map<ConversationId, Cursor>()
   /** Of conversations left on this connection, for the gap after rejoining. */
   readonly #left = new Map<ConversationId, Cursor>()
@@ -42,6 +44,7 @@ export class Following implements Reading {
     this.id = id
     this.#needs = needs
     this.#parts = parts
+    this.#looks = new Looks(id, needs)
   }
 
   get(conversation: ConversationId): Cursor | undefined {
@@ -52,13 +55,22 @@ export class Following implements Reading {
   async resume(): Promise<void> {
     const { filters, record } = this.#parts
     this.#needs.delivery.add(this)
-    if (filters.size > 0) await this.#cover(await record.cursors())
+    if (filters.size === 0) return
+    const [stored] = await Promise.all([record.cursors(), this.#needs.listening()])
+    await this.#cover(({ conversation }) => stored.get(conversation))
   }
 
-  /** Filters have come or changed: the position in every conversation that they newly take is its end. */
-  async widen(): Promise<void> {
+  /**
+   * Filters have come or changed: the position in every conversation that they newly take is its end. One that those before took
+   * is followed from where the session was, or from its joining entry: it has begun, and nobody has told of it yet.
+   */
+  async widen(before: Pick<Filters, 'takes'>): Promise<void> {
     for (const cursor of this.#cursors.values()) this.#parts.filters.direct(cursor)
-    await this.#cover(undefined)
+    await this.#cover(cursor => {
+      if (before.takes(cursor.conversation)) return this.#before(cursor)
+      this.#parts.record.moved(cursor)
+      return { a: Math.max(cursor.tail, cursor.floor) }
+    })
   }
 
   /** Filters are gone: what none takes any more is not followed, and returned. `rows`: what is stored of it. */
@@ -122,37 +134,26 @@ export class Following implements Reading {
     })
   }
 
-  /**
-   * Whether the member is in, by storage, and how far the conversation went: the end first, so that whoever left up to there is
-   * seen as out, and a later leave is told before what follows it. A cursor of who is not in, or has come back, is left.
-   */
+  /** Whether the member is in, by storage. A cursor of who is not in, or has come back, is left. */
   async #isIn(cursor: Cursor): Promise<boolean> {
-    const { conversation } = cursor
-    const [tail] = await this.#needs.log.tails([cursor.key])
-    const place = await this.#needs.memberships.stored(this.id.app, this.id.member, conversation)
+    const { tail, place } = await this.#looks.at(cursor)
     if (cursor.left || this.#closed) return false
-    cursor.tail = Math.max(cursor.tail, tail?.seq ?? 0)
+    cursor.tail = Math.max(cursor.tail, tail)
     if (place?.joinedSeq === cursor.floor + 1) return true
     this.#leave(cursor)
-    if (place) this.cameInto(conversation, place.joinedSeq)
+    if (place) this.cameInto(cursor.conversation, place.joinedSeq)
     return false
   }
 
   /** Until storage has answered: meanwhile the cursor waits for its position, or is in doubt, and nothing of it goes out. */
   #surely(cursor: Cursor, look: () => Promise<void>): void {
-    const { failed, scheduler } = this.#needs
-    look().catch(error => {
-      failed('following', error)
-      scheduler.after(AGAIN_MS, () => {
-        if (!cursor.left && !this.#closed) this.#surely(cursor, look)
-      })
-    })
+    this.#looks.surely(look, () => cursor.left || this.#closed)
   }
 
   // ---- cursors ----
 
-  /** Follows all conversations that the filters take. Without `stored`, new ones start at their end. */
-  async #cover(stored: ReadonlyMap<string, StoredCursor> | undefined): Promise<void> {
+  /** Follows all conversations that the filters take, each from its place. */
+  async #cover(placeOf: (cursor: Cursor) => Place | Promise<Place>): Promise<void> {
     const { memberships, log } = this.#needs
     const { app, member } = this.id
     this.#early ??= new Map()
@@ -170,12 +171,9 @@ export class Following implements Reading {
       const sure = this.#needs.others ? (await memberships.of(app, member, after)).items : current
       const joinedSeqs = new Map(sure.map(({ conversation, joinedSeq }) => [conversation, joinedSeq]))
       for (const [i, cursor] of fresh.entries()) {
-        const tail = tails[i]?.seq ?? 0
-        cursor.tail = Math.max(cursor.tail, tail)
+        cursor.tail = Math.max(cursor.tail, tails[i]?.seq ?? 0)
         if (joinedSeqs.get(cursor.conversation) !== cursor.floor + 1) await this.#isIn(cursor)
-        if (cursor.left) continue
-        this.#place(cursor, stored ? stored.get(cursor.conversation) : { a: Math.max(tail, cursor.floor) })
-        if (!stored) this.#parts.record.moved(cursor)
+        if (!cursor.left) this.#place(cursor, await placeOf(cursor))
       }
     } while (next !== undefined && !this.#closed)
     const early = this.#early
@@ -206,15 +204,15 @@ export class Following implements Reading {
   }
 
   /** Where the session was in a conversation before its member left. */
-  async #before({ conversation }: Cursor): Promise<Pick<StoredCursor, 'a' | 's'> | undefined> {
+  async #before({ conversation }: Cursor): Promise<Place> {
     return this.#left.get(conversation)?.stored(0) ?? this.#parts.record.cursor(conversation)
   }
 
-  #place(cursor: Cursor, row: Pick<StoredCursor, 'a' | 's'> | undefined): void {
+  #place(cursor: Cursor, row: Place): void {
     if (cursor.left || this.#closed) return
     if (row) cursor.restore(row)
-    else this.#parts.record.moved(cursor)
-    this.#left.delete(cursor.conversation)
+    // What was acknowledged after they had come back is not written yet.
+    if (this.#left.delete(cursor.conversation) || !row) this.#parts.record.moved(cursor)
     cursor.placed = true
     cursor.busy = false
     this.#parts.pump.follow(cursor)

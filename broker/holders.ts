@@ -50,6 +50,11 @@ export class Holders {
     this.#stop()
   }
 
+  /** Resolves when all that was listened to before the call comes. */
+  listening(): Promise<void> {
+    return this.#needs.cluster.bus.settled()
+  }
+
   /**
    * Opens a session. `leaves` resolves when the run of a node that has it has let go of it and written what it leaves, or has
    * died, or the time is up. Until `open` resolves no other node is told that it is free here.

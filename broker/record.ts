@@ -190,7 +190,8 @@ export class SessionRecord {
         if (head) await store.save(head, this.#version++, [...cursors, ...removed])
         else await store.flush(this.#id, this.#version, cursors)
       } catch (thrown) {
-        for (const cursor of moved) this.#moved.add(cursor)
+        // Before those that moved meanwhile: of two in one conversation the later one is to stand.
+        this.#moved = new Set([...moved, ...this.#moved])
         throw thrown
       }
     })

@@ -62,8 +62,9 @@ export class Session {
 
   /** Grants filters: the position in every conversation that they newly take is its end, fixed before this resolves. */
   async subscribe(granted: readonly (readonly [string, Filter])[]): Promise<void> {
+    const before = new Filters(this.id.app, this.id.member, this.filters.stored())
     for (const [filter, options] of granted) this.filters.set(filter, options)
-    await this.following.widen()
+    await this.following.widen(before)
     await this.record.save(this.filters.stored())
   }
 

@@ -46,7 +46,7 @@ export const DELIVERY: readonly Mutant[] = [
   {
     name: 'the end is not looked at after listening',
     file: 'broker/following.ts',
-    find: '        cursor.tail = Math.max(cursor.tail, tail)\n',
+    find: '        cursor.tail = Math.max(cursor.tail, tails[i]?.seq ?? 0)\n',
     put: '',
     verdict: 'undelivered',
   },
