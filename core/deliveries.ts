@@ -2,15 +2,7 @@
 import type { AppId, ConversationId, Member, Seq } from '../protocol/ids.ts'
 import { type Marks, marksOf } from './marks.ts'
 import type { Moved } from './news.ts'
-import {
-  type ConversationKey,
-  type DeliveryMarks,
-  keyOf,
-  putRanked,
-  type Records,
-  type Scheduler,
-  splitKey,
-} from './ports.ts'
+import { type ConversationKey, type DeliveryMarks, keyOf, putRanked, type Records, type Scheduler } from './ports.ts'
 import { DELIVERED } from './tables.ts'
 
 interface Needs {
@@ -22,7 +14,11 @@ interface Position {
   key: ConversationKey
   member: Member
   upTo: number
+  /** The mark before it was first tried to write it; unknown until then. */
+  before?: number | undefined
 }
+
+type Known = Position & { before: number }
 
 const FLUSH_MS = 1_000
 const FLUSHED_AT_ONCE = 2_000
@@ -31,7 +27,7 @@ const MAX_WAITING = 100_000
 
 export class Deliveries implements DeliveryMarks {
   readonly #needs: Needs
-  #waiting = new Map<ConversationKey, Map<Member, number>>()
+  #waiting = new Map<ConversationKey, Map<Member, Position>>()
   #count = 0
   #cancel: (() => void) | undefined
   #flushing: Promise<void> = Promise.resolve()
@@ -42,12 +38,19 @@ export class Deliveries implements DeliveryMarks {
   }
 
   delivered(app: AppId, member: Member, conversation: ConversationId, upTo: Seq): void {
-    const key = keyOf(app, conversation)
-    const members = this.#waiting.get(key) ?? new Map<Member, number>()
+    this.#add({ key: keyOf(app, conversation), member, upTo })
+  }
+
+  #add(position: Position): void {
+    const { key, member, upTo, before } = position
+    const members = this.#waiting.get(key) ?? new Map<Member, Position>()
     this.#waiting.set(key, members)
-    const before = members.get(member)
-    if (before === undefined) this.#count++
-    if (before === undefined || before < upTo) members.set(member, upTo)
+    const there = members.get(member)
+    if (!there) this.#count++
+    members.set(
+      member,
+      there ? { ...there, upTo: Math.max(there.upTo, upTo), before: before ?? there.before } : position,
+    )
     if (this.#count >= MAX_WAITING) void this.flush()
     else this.#cancel ??= this.#closed ? undefined : this.#needs.scheduler.after(FLUSH_MS, () => void this.flush())
   }
@@ -59,22 +62,11 @@ export class Deliveries implements DeliveryMarks {
     const waiting = this.#waiting
     this.#waiting = new Map()
     this.#count = 0
-    const all = [...waiting].flatMap(([key, members]) => [...members].map(([member, upTo]) => ({ key, member, upTo })))
+    const all = [...waiting.values()].flatMap(members => [...members.values()])
     this.#flushing = this.#flushing.then(async () => {
-      for (let at = 0; at < all.length; at += FLUSHED_AT_ONCE)
-        await this.#write(all.slice(at, at + FLUSHED_AT_ONCE)).catch(() =>
-          this.#keep(all.slice(at, at + FLUSHED_AT_ONCE)),
-        )
+      for (let at = 0; at < all.length; at += FLUSHED_AT_ONCE) await this.#write(all.slice(at, at + FLUSHED_AT_ONCE))
     })
     return this.#flushing
-  }
-
-  #keep(unwritten: readonly Position[]): void {
-    if (this.#closed || this.#count >= MAX_WAITING / 2) return
-    for (const { key, member, upTo } of unwritten) {
-      const { app, conversation } = splitKey(key)
-      this.delivered(app, member, conversation, upTo as Seq)
-    }
   }
 
   async close(): Promise<void> {
@@ -82,23 +74,31 @@ export class Deliveries implements DeliveryMarks {
     await this.flush()
   }
 
+  /** Those that go up, and tells of them. Where some cannot be written all of them wait: which were written is unknown. */
   async #write(all: readonly Position[]): Promise<void> {
-    const { records } = this.#needs
-    const marks = await marksOf(
-      records,
-      all.map(({ key, member }) => ({ partition: key, key: member })),
-    )
-    const moved = all.flatMap((one, i) => {
-      const { deliveredUpTo: before } = marks[i] as Marks
-      return one.upTo > before ? [{ ...one, before }] : []
-    })
-    if (moved.length === 0) return
-    const rows = moved.map(({ key, member, upTo }) => putRanked(DELIVERED, key, member, { upTo }, upTo))
-    await records.write(rows, { durable: false })
-    this.#tell(moved)
+    let unwritten = all
+    try {
+      const moved = await this.#moved(all)
+      unwritten = moved
+      const rows = moved.map(({ key, member, upTo }) => putRanked(DELIVERED, key, member, { upTo }, upTo))
+      await this.#needs.records.write(rows, { durable: false })
+      this.#tell(moved)
+    } catch {
+      if (!this.#closed && this.#count < MAX_WAITING / 2) for (const position of unwritten) this.#add(position)
+    }
   }
 
-  #tell(moved: readonly (Position & { before: number })[]): void {
+  async #moved(all: readonly Position[]): Promise<Known[]> {
+    const of = all.map(({ key, member }) => ({ partition: key, key: member }))
+    const marks = await marksOf(this.#needs.records, of)
+    return all.flatMap((one, i) => {
+      const { deliveredUpTo } = marks[i] as Marks
+      const before = one.before ?? deliveredUpTo
+      return one.upTo > before ? [{ ...one, before }] : []
+    })
+  }
+
+  #tell(moved: readonly Known[]): void {
     const byKey = new Map<ConversationKey, { member: Member; moved: Moved }[]>()
     for (const { key, member, upTo, before } of moved) {
       const moves = byKey.get(key) ?? []

@@ -32,7 +32,8 @@ const MAX_RECENT = 100_000
 
 export class News {
   readonly #needs: Needs
-  readonly #recent = new Map<string, { cancel: () => void; next?: Moved }>()
+  /** What was told in the last second, and what has come since. */
+  readonly #recent = new Map<string, { cancel: () => void; told: Moved; next?: Moved }>()
 
   constructor(needs: Needs) {
     this.#needs = needs
@@ -55,7 +56,9 @@ export class News {
     const of = `${key} ${member}`
     const last = this.#recent.get(of)
     if (last) {
-      last.next = last.next ? { ...last.next, ...moved, before: last.next.before } : moved
+      // What was written in turn may come out of it.
+      const next = higher(moved, last.next ?? { ...last.told, before: moved.before })
+      if (isAbove(next, last.told)) last.next = next
       return undefined
     }
     if (this.#recent.size >= MAX_RECENT) return undefined
@@ -64,7 +67,7 @@ export class News {
       this.#recent.delete(of)
       if (next) void this.tell(key, [{ member, moved: next }])
     })
-    this.#recent.set(of, { cancel })
+    this.#recent.set(of, { cancel, told: moved })
     return moved
   }
 
@@ -104,6 +107,17 @@ export class News {
     for (const { cancel } of this.#recent.values()) cancel()
     this.#recent.clear()
   }
+}
+
+const isAbove = (one: Moved, other: Moved) =>
+  (one.readUpTo ?? 0) > (other.readUpTo ?? 0) || (one.deliveredUpTo ?? 0) > (other.deliveredUpTo ?? 0)
+
+/** Each mark of the two, where it is highest. */
+function higher(one: Moved, other: Moved): Moved {
+  const readUpTo = Math.max(one.readUpTo ?? 0, other.readUpTo ?? 0)
+  const deliveredUpTo = Math.max(one.deliveredUpTo ?? 0, other.deliveredUpTo ?? 0)
+  const before = Math.min(one.before, other.before)
+  return { before, ...(readUpTo > 0 && { readUpTo }), ...(deliveredUpTo > 0 && { deliveredUpTo }) }
 }
 
 const top = ({ readUpTo = 0, deliveredUpTo = 0 }: Moved) => Math.max(readUpTo, deliveredUpTo)

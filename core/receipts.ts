@@ -3,7 +3,7 @@ import { Fault } from '../protocol/faults.ts'
 import type { Member, Seq, UserId } from '../protocol/ids.ts'
 import type { Input } from '../protocol/operations.ts'
 import type { Known } from './caller.ts'
-import { type Marks, marksOf } from './marks.ts'
+import { type Marks, marksOf, together } from './marks.ts'
 import type { Moved } from './news.ts'
 import { type ConversationKey, keyOf, type MessageLog, put, type Records } from './ports.ts'
 import type { VisibleFrom } from './sight.ts'
@@ -31,10 +31,11 @@ export function receipts({ log, records, visibleFrom, tell }: Needs) {
         records.get(MARKS, key, caller.member),
         records.get(DELIVERED, key, caller.member),
       ])
-      const before = found?.row.readUpTo ?? 0
+      const marks = together(found?.row, delivered?.row)
+      const before = marks.readUpTo
       if (upTo <= before) return
       // What is read has been got.
-      const deliveredUpTo = Math.max(found?.row.deliveredUpTo ?? 0, delivered?.row.upTo ?? 0, upTo)
+      const deliveredUpTo = Math.max(marks.deliveredUpTo, upTo)
       const next: MarkRow = { readUpTo: upTo, readN, deliveredUpTo }
       try {
         await records.write([put(MARKS, key, caller.member, next, found?.version ?? 0)])

@@ -34,7 +34,7 @@ const Refused = z.object({
 export const ReplyEvent = z.union([Reply, Failure, Refused])
 export type ReplyEvent = z.output<typeof ReplyEvent>
 
-/** The highest positions of one member; either only goes up. */
+/** How far a member has come. Either only goes up: of two that come out of order the higher one stands. */
 const Receipt = z.object({
   kind: z.literal('receipt'),
   conversation: ConversationId,

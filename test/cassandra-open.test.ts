@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { put, putRanked, table } from '../core/ports.ts'
+import { put, putRanked, remove, removeRanked, table } from '../core/ports.ts'
 import { agree } from '../storage/cassandra/meta.ts'
 import { CannotOpen } from '../storage/level/meta.ts'
 import { openStorage } from '../storage/open.ts'
@@ -129,15 +129,22 @@ test('a server that ends leaves nothing undone behind its writes', { skip }, asy
         return storage.records.write([put(PLACED, 'p', key, row), putRanked(BESIDE, key, 'k', row, nth)])
       }),
     )
+  await storage.records.write([remove(PLACED, 'p', 'c', 4), removeRanked(BESIDE, 'c', 'k', 5)])
   await storage[Symbol.asyncDispose]()
 
   await using ring = await ringOf(ours, ours.keyspace)
   const places = await ring.read('SELECT partition FROM record_index', [])
-  assert.deepEqual(places.map(({ partition }) => partition).sort(), ['a4', 'b4', 'c4'])
-  const rows = await ring.read('SELECT tbl, stamp, applied FROM records', [])
+  assert.deepEqual(places.map(({ partition }) => partition).sort(), ['a4', 'b4'])
+  const rows = await ring.read('SELECT tbl, key, stamp, applied, ttl(applied) AS life FROM records', [])
   const bearers = rows.filter(({ tbl }) => tbl === 'placed')
   assert.deepEqual(
     bearers.map(({ applied }) => Number(applied)),
     bearers.map(({ stamp }) => Number(stamp)),
   )
+  // Of what was removed nothing stays for good.
+  assert.deepEqual(bearers.map(({ key, life }) => `${key} ${life === null ? 'stays' : 'goes'}`).sort(), [
+    'a stays',
+    'b stays',
+    'c goes',
+  ])
 })

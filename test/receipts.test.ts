@@ -1,6 +1,8 @@
 /** Receipts: marks that only go up, and who is told of them when. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { type Moved, News } from '../core/news.ts'
+import { keyOf } from '../core/ports.ts'
 import type { ConversationId, GroupId, Member, Seq, UserId } from '../protocol/ids.ts'
 import { type Asking, IM, people, person, type World, world } from './support/core.ts'
 
@@ -100,6 +102,54 @@ test('what was read already is not told again when a session acknowledges it', a
   }
 
   assert.deepEqual(await hears(3), [1, 4, 5])
+})
+
+test('of receipts that come out of order only what is higher is told', async t => {
+  const w = await world(t)
+  await chatted(w, 9)
+  const news = new News({
+    log: w.storage.log,
+    members: { roster: assert.fail },
+    connections: w.told,
+    scheduler: w.clock,
+  })
+  const comes = (moved: Moved) => news.tell(keyOf(IM, between), [{ member: 'bob' as Member, moved }])
+
+  await comes({ readUpTo: 5, deliveredUpTo: 5, before: 2 })
+  for (const deliveredUpTo of [3, 7, 6] as const) await comes({ deliveredUpTo, before: 2 })
+  await comes({ readUpTo: 4, deliveredUpTo: 5, before: 2 })
+  w.clock.advance(1000)
+  await comes({ readUpTo: 4, deliveredUpTo: 7, before: 2 })
+  w.clock.advance(1000)
+  await comes({ readUpTo: 8, deliveredUpTo: 8, before: 7 })
+
+  const told = await w.told.hears('alice', 3)
+  assert.deepEqual(
+    told.map(({ readUpTo, deliveredUpTo }) => [readUpTo, deliveredUpTo]),
+    [
+      [5, 5],
+      [5, 7],
+      [8, 8],
+    ],
+  )
+  news.close()
+})
+
+test('a mark that was written without an answer is told when it is written again', async t => {
+  let lost = 0
+  const w = await world(t, { losesRows: changes => changes[0]?.table.name === 'delivered' && ++lost === 1 })
+  const { bob } = await chatted(w, 5)
+  got(w, 'bob', 3)
+  w.clock.advance(1000)
+  while (lost === 0) await new Promise(resolve => setImmediate(resolve))
+  assert.deepEqual(await marksOf(bob), { readUpTo: 0, deliveredUpTo: 3 })
+  got(w, 'bob', 2)
+
+  w.clock.advance(1000)
+
+  assert.deepEqual(await w.told.hears('alice', 1), [
+    { kind: 'receipt', conversation: 'u:alice:bob', user: 'bob', deliveredUpTo: 3 },
+  ])
 })
 
 test('marks that wait when the server stops are written', async t => {

@@ -108,8 +108,8 @@ export function rankedStatement({ table, partition, key, row, rank = 0 }: Change
   const json = JSON.stringify(row)
   return [`UPDATE records USING TIMESTAMP ? SET row = ?, version = ? ${AT}`, [rank, json, rank, ...at(place)]]
 }
-/** What a redo asked for is done. */
-export const markApplied = (place: Place, stamp: number): Statement => [
-  `UPDATE records USING TIMESTAMP ? SET applied = ? ${AT}`,
+/** What a redo asked for is done; of a row that was removed it is known for as long. */
+export const markApplied = (place: Place, { json, stamp }: Pick<Cell, 'json' | 'stamp'>): Statement => [
+  `UPDATE records USING TIMESTAMP ?${json === undefined ? ` AND TTL ${REMOVED_SECONDS}` : ''} SET applied = ? ${AT}`,
   [stamp, stamp, ...at(place)],
 ]

@@ -112,7 +112,7 @@ export class CassandraRecords implements Records {
     const left = lock && now !== cell ? lock.next?.redo : cell.redo
     if (left === undefined) return now
     await writer.writeRanked(redo.changesOf(left))
-    if (now === cell) await ring.write([markApplied(place, cell.stamp)])
+    if (now === cell) await ring.write([markApplied(place, cell)])
     return now
   }
 }

@@ -229,8 +229,8 @@ export class Writer {
   /** Nobody waits for that: a left-over entry of an index is believed by no one, and a redo may be done twice. */
   async #tidy(steps: readonly Step[], ranked: readonly Change[]): Promise<void> {
     const { ring } = this.#needs
-    const bearers = ranked.length > 0 ? steps.filter(({ next }) => next?.redo !== undefined) : []
-    const applied = bearers.map(({ place, next }) => markApplied(place, next?.stamp ?? 0))
+    const bearers = ranked.length > 0 ? steps : []
+    const applied = bearers.flatMap(({ place, next }) => (next?.redo !== undefined ? [markApplied(place, next)] : []))
     const dropped = steps.flatMap(({ lost, next }) => lost.map(entry => dropEntry(entry, (next?.stamp ?? 1) - 1)))
     await ring.each([...applied, ...dropped], statement => ring.write([statement])).catch(() => {})
   }

@@ -1,5 +1,5 @@
 /** Storage that a test disturbs: appends that fail, lose their answer, or wait; and scans that are counted. */
-import type { EntryDraft, MessageLog, Storage } from '../../core/ports.ts'
+import type { Change, EntryDraft, MessageLog, Storage } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
 
 export interface Disturbance {
@@ -12,6 +12,8 @@ export interface Disturbance {
   /** Called as soon as the append is handed on, before it is durable. */
   enqueued?: (key: string, draft: EntryDraft) => void
   scanned?: (table: string) => void
+  /** The rows are written, and the answer is lost. */
+  losesRows?: (changes: readonly Change[]) => boolean
 }
 
 export function disturbed(storage: Storage, how: Disturbance): Storage {
@@ -40,7 +42,10 @@ export function disturbed(storage: Storage, how: Disturbance): Storage {
     records: {
       get: records.get.bind(records),
       getMany: records.getMany.bind(records),
-      write: records.write.bind(records),
+      async write(changes, options) {
+        await records.write(changes, options)
+        if (how.losesRows?.(changes)) throw new Fault('log-unavailable')
+      },
       scan(from, partition, range) {
         if (!range.index) how.scanned?.(from.name)
         return records.scan(from, partition, range)
