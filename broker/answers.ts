@@ -4,11 +4,14 @@ import { Fault } from '../protocol/faults.ts'
 import { topic } from '../protocol/topics.ts'
 import type { Filters } from './filters.ts'
 import { isDevice } from './filters.ts'
+import type { InboundPublish } from './ingress.ts'
 import type { Pump } from './pump.ts'
 import type { SessionId } from './session-rows.ts'
 
 /** A result larger than this is refused: the caller asks for a smaller page. */
 const MAX_REPLY_BYTES = 1024 * 1024
+/** In a larger payload that was refused its `clientMessageId` is not looked for. */
+const MAX_LOOKED_INTO_BYTES = 512 * 1024
 
 export interface Question {
   requestId: string
@@ -45,11 +48,23 @@ export function fail(asker: Asker, question: Question, fault: Fault): void {
 /** A publish was refused for good, where its acknowledgement cannot say so. */
 export function refused(
   asker: Asker,
-  publish: { topic: string; clientMessageId?: string | undefined },
+  { topic, payload }: Pick<InboundPublish, 'topic' | 'payload'>,
   fault: Fault,
 ): void {
-  const event = { kind: 'refused', code: fault.code, says: fault.message, ...fault.details, ...publish }
+  const clientMessageId = clientMessageIdOf(payload)
+  const event = { kind: 'refused', code: fault.code, says: fault.message, ...fault.details, topic, clientMessageId }
   tell(asker, Buffer.from(JSON.stringify(event)))
+}
+
+/** As well as it can be told from a payload that was refused. */
+function clientMessageIdOf(payload: Uint8Array): string | undefined {
+  if (payload.length > MAX_LOOKED_INTO_BYTES) return undefined
+  try {
+    const { clientMessageId } = JSON.parse(Buffer.from(payload).toString()) as { clientMessageId?: unknown }
+    return typeof clientMessageId === 'string' && clientMessageId.length <= 64 ? clientMessageId : undefined
+  } catch {
+    return undefined
+  }
 }
 
 function tell({ id, filters, pump }: Asker, payload: Buffer, question?: Question): void {

@@ -170,7 +170,7 @@ class MqttBroker implements Broker {
         if (client.closed || this.#closing) connection.end('shutting-down')
         if (client.closed) this.#closed(connection).catch(error => this.#needs.observer.failed('close', error))
         else done(null, true)
-        connection.control(() => connection.session.resume())
+        connection.resume()
         release(arrival, connection, this.#needs)
       },
       thrown => {

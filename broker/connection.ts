@@ -116,25 +116,34 @@ export class Connection implements Outlet {
     this.#begin?.()
   }
 
+  /** Behind the CONNACK, and beside control packets: what changes nothing is answered before anything else goes out. */
+  resume(): void {
+    void this.#control.then(() => this.#tried(() => this.session.resume()))
+  }
+
   /**
-   * One SUBSCRIBE or UNSUBSCRIBE at a time, in order. A fault ends the connection. `first`: what is published behind it waits
-   * for it, so that who subscribes and then publishes hears it.
+   * One SUBSCRIBE or UNSUBSCRIBE at a time, in order. What is published behind a `first` one waits for it, so that who
+   * subscribes and then publishes hears it.
    */
   control(work: () => Promise<void>, first = false): void {
     if (first) this.ingress.hold()
     if (++this.#controls > MAX_CONTROL) this.client.reading.hold('control')
     this.#control = this.#control.then(async () => {
-      try {
-        if (this.open) await work()
-      } catch (thrown) {
-        const fault = Fault.from(thrown)
-        if (fault.code === 'internal') this.#needs.observer.failed('control', fault.cause)
-        this.end(fault.code)
-      } finally {
-        if (first) this.ingress.goOn()
-        if (--this.#controls === 0) this.client.reading.goOn('control')
-      }
+      await this.#tried(work)
+      if (first) this.ingress.goOn()
+      if (--this.#controls === 0) this.client.reading.goOn('control')
     })
+  }
+
+  /** A fault ends the connection. */
+  async #tried(work: () => Promise<void>): Promise<void> {
+    try {
+      if (this.open) await work()
+    } catch (thrown) {
+      const fault = Fault.from(thrown)
+      if (fault.code === 'internal') this.#needs.observer.failed('control', fault.cause)
+      this.end(fault.code)
+    }
   }
 
   publish(packet: PublishPacket, done: () => void): void {
@@ -167,7 +176,7 @@ export class Connection implements Outlet {
       // To Aedes it is now a publish that has no acknowledgement.
       packet.qos = 0
     } else {
-      refused(this.session, { topic: publish.topic, clientMessageId: clientMessageIdOf(publish) }, fault)
+      refused(this.session, publish, fault)
     }
     this.#acknowledge(done)
   }
@@ -180,7 +189,7 @@ export class Connection implements Outlet {
       this.end(fault.code)
       return
     }
-    refused(this.session, { topic: publish.topic, clientMessageId: clientMessageIdOf(publish) }, fault)
+    refused(this.session, publish, fault)
     done()
   }
 
@@ -234,16 +243,5 @@ export class Connection implements Outlet {
       this.#taken = taken
       this.#takenAt = now
     } else if (now - this.#takenAt > limits.stalledMs) this.end('reader-stalled')
-  }
-}
-
-/** As well as it can be told from a payload that was refused. */
-function clientMessageIdOf({ payload }: InboundPublish): string | undefined {
-  if (payload.length > 512 * 1024) return undefined
-  try {
-    const { clientMessageId } = JSON.parse(Buffer.from(payload).toString()) as { clientMessageId?: unknown }
-    return typeof clientMessageId === 'string' && clientMessageId.length <= 64 ? clientMessageId : undefined
-  } catch {
-    return undefined
   }
 }

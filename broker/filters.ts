@@ -52,8 +52,11 @@ export class Filters {
   get size(): number {
     return this.#all.size
   }
-  has(filter: string): boolean {
-    return this.#all.has(filter)
+  /** Whether it is there, with these options where any are given. */
+  has(filter: string, options?: Filter): boolean {
+    const there = this.#all.get(filter)
+    if (!there || !options) return there !== undefined
+    return there.qos === options.qos && there.id === options.id && there.rap === options.rap
   }
   set(filter: string, options: Filter): void {
     this.#all.set(filter, options)

@@ -27,6 +27,7 @@ export class Session {
   readonly record: SessionRecord
   /** What was in flight before has been handed to the pump. */
   #resumed = false
+  #resuming: Promise<void> = Promise.resolve()
   #closed = false
 
   constructor(opened: Opened, needs: SessionNeeds) {
@@ -46,7 +47,12 @@ export class Session {
   }
 
   /** Takes up where the session was; what was in flight goes out first. */
-  async resume(): Promise<void> {
+  resume(): Promise<void> {
+    this.#resuming = this.#takeUp()
+    return this.#resuming
+  }
+
+  async #takeUp(): Promise<void> {
     await this.following.resume()
     const flights = this.record.row.inFlight.filter(([, conversation]) => this.following.get(conversation)?.placed)
     if (this.#closed) return
@@ -62,6 +68,9 @@ export class Session {
 
   /** Grants filters: the position in every conversation that they newly take is its end, fixed before this resolves. */
   async subscribe(granted: readonly (readonly [string, Filter])[]): Promise<void> {
+    // Only ahead of what waits: a client that leaves with a SUBACK unread takes its last PUBACKs along, as TCP resets.
+    if (!this.#resumed && granted.every(([filter, options]) => this.filters.has(filter, options))) return
+    await this.#resuming
     const before = new Filters(this.id.app, this.id.member, this.filters.stored())
     for (const [filter, options] of granted) this.filters.set(filter, options)
     await this.following.widen(before)
@@ -70,6 +79,7 @@ export class Session {
 
   /** Takes filters back. Whether each was there. */
   async unsubscribe(filters: readonly string[]): Promise<boolean[]> {
+    await this.#resuming
     const rows = await this.record.cursors()
     if (this.#closed) return []
     const held = filters.map(filter => this.filters.delete(filter))

@@ -15,11 +15,11 @@ import { entryOf, rest } from './support/server.ts'
 const OUTAGE_MS = 5_000
 const SENDERS = 10
 
-/** A server whose log cannot be written while `broken`. */
+/** A server whose log cannot be written while `broken`, and where positions of sessions are read when `held` is over. */
 async function fragile(t: TestContext) {
   const dir = mkdtempSync(join(tmpdir(), 'im-outage-'))
   const level = await openDirectory(dir)
-  const log = { broken: false }
+  const log: { broken: boolean; held?: Promise<void> } = { broken: false }
   const batch = level.batch.bind(level) as () => { write: (options: object) => Promise<void> }
   // Below the log: the engine's own write fails, as on a disk that has gone.
   Object.assign(level, {
@@ -37,6 +37,12 @@ async function fragile(t: TestContext) {
     lowWaterBytes: 0,
     free: async () => Number.POSITIVE_INFINITY,
   })
+  const scan = storage.records.scan.bind(storage.records)
+  const held: typeof scan = async (from, partition, range) => {
+    if (from.name === 'cursors') await log.held
+    return scan(from, partition, range)
+  }
+  Object.assign(storage.records, { scan: held })
   const env = {
     IM_HTTP_PORT: '0',
     IM_MQTT_PORT: '0',
@@ -84,6 +90,35 @@ test('a reader who goes while nothing can be written is refused meanwhile, and t
   assert.deepEqual([resent.id, resent.dup, entryOf(resent).text], [two.id, true, 'two'])
   await say('four')
   assert.equal(entryOf(await again.next('publish')).text, 'four')
+  await again.disconnect()
+})
+
+test('who asks again for what the session has is granted it before its positions are read', {
+  timeout: 30_000,
+}, async t => {
+  const { server, log, accessToken } = await fragile(t)
+  const options = { clientId: 'phone', username: 'alice', password: accessToken, clean: false }
+  const connect = () => Script.connect({ port: server.ports.mqtt }, 4, options)
+  const phone = await connect()
+  await phone.subscribe('im/u/alice/inbox')
+  await phone.disconnect()
+  const said = await rest(server, 'POST', '/v1/conversations/g:ops/messages', { text: 'one' }, accessToken)
+  assert.equal(said.status, 201)
+  let goOn = () => {}
+  log.held = new Promise(resolve => {
+    goOn = resolve
+  })
+
+  const again = await connect()
+  assert.deepEqual(await again.subscribe('im/u/alice/inbox'), [1])
+  const other = again.subscribe('im/u/alice/live')
+  await again.ping()
+  assert.deepEqual(again.untaken('suback'), [])
+  assert.deepEqual(again.untaken('publish'), [])
+  goOn()
+
+  assert.equal(entryOf(await again.next('publish')).text, 'one')
+  assert.deepEqual(await other, [0])
   await again.disconnect()
 })
 

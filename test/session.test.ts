@@ -252,6 +252,7 @@ class World {
   readonly store = new SessionStore({ records: this.records, scheduler: this.turns })
   session: Session | undefined
   working: Promise<unknown> = Promise.resolve()
+  #controlled: Promise<unknown> = Promise.resolve()
   writable = true
   /** Unacknowledged on this connection: packet id → what. */
   unacked = new Map<number, { conversation: ConversationId; from: number; seq: number }>()
@@ -358,13 +359,15 @@ class World {
       outlet: this.#outlet(connection),
     })
     this.session = session
-    await session.resume()
-    if (!opened.resumed) await this.subscribe()
+    this.#controlled = Promise.resolve()
+    await Promise.all([session.resume(), !opened.resumed && this.subscribe(session)])
     return session
   }
 
-  async subscribe() {
-    await this.session?.subscribe([['im/u/bob/inbox', { qos: 1 }]])
+  /** One after the other, beside what the session takes up. */
+  subscribe(session: Session) {
+    this.#controlled = this.#controlled.then(() => session.subscribe([['im/u/bob/inbox', { qos: 1 }]]))
+    return this.#controlled
   }
 
   #outlet(connection: number) {
@@ -477,7 +480,7 @@ async function play(commands: readonly Command[], kills: boolean) {
     else if (what === 'look') void world.memberships.get(app, bob, conversation)
     else if (what === 'retain') world.log.trim(world.key(conversation), 1 - (at >> 2) * 0.3)
     else if (what === 'subscribe') {
-      world.working = world.working.then(() => world.subscribe())
+      if (world.session) world.working = Promise.all([world.working, world.subscribe(world.session)])
       world.working.catch(() => {})
     } else if (what === 'stall') {
       world.writable = !world.writable
