@@ -24,7 +24,9 @@ export interface FollowingNeeds extends LooksNeeds {
 
 type Parts = Pick<Session, 'filters' | 'pump' | 'record'>
 /** Where a session is in a conversation; nowhere yet, where it begins at the joining entry. */
-type Place = Pick<StoredCursor, 'a' | 's'> | undefined
+type Place = StoredCursor | undefined
+/** The epoch of a place that is not in storage. */
+const UNWRITTEN = 0
 
 export class Following implements Reading {
   readonly id: SessionId
@@ -55,8 +57,9 @@ export class Following implements Reading {
   async resume(): Promise<void> {
     const { filters, record } = this.#parts
     this.#needs.delivery.add(this)
-    if (filters.size === 0) return
-    const [stored] = await Promise.all([record.cursors(), this.#needs.listening()])
+    const listening = this.#needs.listening()
+    if (filters.size === 0) return listening
+    const [stored] = await Promise.all([record.cursors(), listening])
     await this.#cover(({ conversation }) => stored.get(conversation))
   }
 
@@ -68,8 +71,7 @@ export class Following implements Reading {
     for (const cursor of this.#cursors.values()) this.#parts.filters.direct(cursor)
     await this.#cover(cursor => {
       if (before.takes(cursor.conversation)) return this.#before(cursor)
-      this.#parts.record.moved(cursor)
-      return { a: Math.max(cursor.tail, cursor.floor) }
+      return { e: UNWRITTEN, a: Math.max(cursor.tail, cursor.floor) }
     })
   }
 
@@ -205,14 +207,14 @@ export class Following implements Reading {
 
   /** Where the session was in a conversation before its member left. */
   async #before({ conversation }: Cursor): Promise<Place> {
-    return this.#left.get(conversation)?.stored(0) ?? this.#parts.record.cursor(conversation)
+    return this.#left.get(conversation)?.stored(UNWRITTEN) ?? this.#parts.record.cursor(conversation)
   }
 
   #place(cursor: Cursor, row: Place): void {
     if (cursor.left || this.#closed) return
     if (row) cursor.restore(row)
-    // What was acknowledged after they had come back is not written yet.
-    if (this.#left.delete(cursor.conversation) || !row) this.#parts.record.moved(cursor)
+    if (!row || row.e === UNWRITTEN) this.#parts.record.moved(cursor)
+    this.#left.delete(cursor.conversation)
     cursor.placed = true
     cursor.busy = false
     this.#parts.pump.follow(cursor)

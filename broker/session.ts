@@ -52,6 +52,11 @@ export class Session {
     return this.#resuming
   }
 
+  /** Resolves when it is taken up. */
+  get takenUp(): Promise<void> {
+    return this.#resuming
+  }
+
   async #takeUp(): Promise<void> {
     await this.following.resume()
     const flights = this.record.row.inFlight.filter(([, conversation]) => this.following.get(conversation)?.placed)

@@ -44,6 +44,8 @@ export async function subscribe(connection: Connection, packet: SubscribePacket,
   }
   if (granted.length > 0) await session.subscribe(granted)
   connection.writeRaw(subscriptionAck('suback', packet.messageId ?? 0, codes, version))
+  // Before that they would wait in memory.
+  if (retained.length > 0) await session.takenUp
   for (const filter of retained) await sendRetained(connection, filter, needs.retained)
 }
 

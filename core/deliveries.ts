@@ -22,7 +22,7 @@ type Known = Position & { before: number }
 
 const FLUSH_MS = 1_000
 const FLUSHED_AT_ONCE = 2_000
-/** Positions that wait for a flush; more of them are flushed at once. */
+/** Positions that wait for a flush. Of more none is kept: the next acknowledgement brings the mark. */
 const MAX_WAITING = 100_000
 
 export class Deliveries implements DeliveryMarks {
@@ -31,6 +31,8 @@ export class Deliveries implements DeliveryMarks {
   #count = 0
   #cancel: (() => void) | undefined
   #flushing: Promise<void> = Promise.resolve()
+  /** A flush that waits for the one before. */
+  #next: Promise<void> | undefined
   #closed = false
 
   constructor(needs: Needs) {
@@ -44,29 +46,30 @@ export class Deliveries implements DeliveryMarks {
   #add(position: Position): void {
     const { key, member, upTo, before } = position
     const members = this.#waiting.get(key) ?? new Map<Member, Position>()
-    this.#waiting.set(key, members)
     const there = members.get(member)
+    if (!there && this.#count >= MAX_WAITING) return
     if (!there) this.#count++
-    members.set(
-      member,
-      there ? { ...there, upTo: Math.max(there.upTo, upTo), before: before ?? there.before } : position,
-    )
-    if (this.#count >= MAX_WAITING) void this.flush()
-    else this.#cancel ??= this.#closed ? undefined : this.#needs.scheduler.after(FLUSH_MS, () => void this.flush())
+    const highest = there && { ...there, upTo: Math.max(there.upTo, upTo), before: before ?? there.before }
+    members.set(member, highest ?? position)
+    this.#waiting.set(key, members)
+    this.#cancel ??= this.#closed ? undefined : this.#needs.scheduler.after(FLUSH_MS, () => void this.flush())
   }
 
-  /** Writes what waits; what cannot be written now waits for the next time. */
+  /** Writes what waits, behind what is being written; what cannot be written now waits for the next time. */
   flush(): Promise<void> {
     this.#cancel?.()
     this.#cancel = undefined
-    const waiting = this.#waiting
+    this.#next ??= this.#flushing.then(() => this.#writeAll())
+    this.#flushing = this.#next
+    return this.#next
+  }
+
+  async #writeAll(): Promise<void> {
+    this.#next = undefined
+    const all = [...this.#waiting.values()].flatMap(members => [...members.values()])
     this.#waiting = new Map()
     this.#count = 0
-    const all = [...waiting.values()].flatMap(members => [...members.values()])
-    this.#flushing = this.#flushing.then(async () => {
-      for (let at = 0; at < all.length; at += FLUSHED_AT_ONCE) await this.#write(all.slice(at, at + FLUSHED_AT_ONCE))
-    })
-    return this.#flushing
+    for (let at = 0; at < all.length; at += FLUSHED_AT_ONCE) await this.#write(all.slice(at, at + FLUSHED_AT_ONCE))
   }
 
   async close(): Promise<void> {

@@ -58,7 +58,7 @@ export class News {
     if (last) {
       // What was written in turn may come out of it.
       const next = higher(moved, last.next ?? { ...last.told, before: moved.before })
-      if (isAbove(next, last.told)) last.next = next
+      if (isAbove(next, last.told) || moved.before < last.told.before) last.next = next
       return undefined
     }
     if (this.#recent.size >= MAX_RECENT) return undefined

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Moved, News } from '../core/news.ts'
 import { keyOf } from '../core/ports.ts'
+import type { MemberRow } from '../core/tables.ts'
 import type { ConversationId, GroupId, Member, Seq, UserId } from '../protocol/ids.ts'
 import { type Asking, IM, people, person, type World, world } from './support/core.ts'
 
@@ -152,6 +153,36 @@ test('a mark that was written without an answer is told when it is written again
   ])
 })
 
+test('while marks are being written, those that come wait for one write', async t => {
+  const w = await world(t)
+  const { bob } = await chatted(w, 6)
+  const { records } = w.storage
+  const write = records.write
+  let goOn = () => {}
+  let writes = 0
+  const held = new Promise<void>(resolve => {
+    goOn = resolve
+  })
+  records.write = async (changes, options) => {
+    if (++writes === 1) await held
+    return write(changes, options)
+  }
+  got(w, 'bob', 1)
+  w.clock.advance(1000)
+  while (writes === 0) await new Promise(resolve => setImmediate(resolve))
+  for (const upTo of [2, 3, 4, 5]) {
+    got(w, 'bob', upTo)
+    w.clock.advance(1000)
+  }
+  got(w, 'bob', 6)
+  goOn()
+
+  await w.core[Symbol.asyncDispose]()
+
+  assert.equal(writes, 2)
+  assert.deepEqual(await marksOf(bob), { readUpTo: 0, deliveredUpTo: 6 })
+})
+
 test('marks that wait when the server stops are written', async t => {
   const w = await world(t)
   const { bob } = await chatted(w, 2)
@@ -241,6 +272,25 @@ test('of several who got messages in the same second, a sender hears of those wh
       ['carol 3', 'dave 3'],
     ],
   )
+})
+
+test('a receipt that comes late is told to the senders whom it covers alone', async t => {
+  const w = await world(t)
+  const { alice, bob, ops } = await crew(w)
+  await alice.send(ops, 'x')
+  await bob.send(ops, 'y')
+  const roster = async () => new Map(['alice', 'bob', 'dave'].map(user => [user as Member, {} as MemberRow]))
+  const news = new News({ log: w.storage.log, members: { roster }, connections: w.told, scheduler: w.clock })
+  const comes = (moved: Moved) => news.tell(keyOf(IM, ops), [{ member: 'dave' as Member, moved }])
+
+  await comes({ deliveredUpTo: 3, before: 2 })
+  await comes({ deliveredUpTo: 2, before: 1 })
+  w.clock.advance(1000)
+
+  const receipt = { kind: 'receipt', conversation: ops, user: 'dave', deliveredUpTo: 3 }
+  assert.deepEqual(await w.told.hears('alice', 1), [receipt])
+  assert.deepEqual(await w.told.hears('dave', 2), [receipt, receipt])
+  news.close()
 })
 
 test('in a group of more than 200 nobody is told, and everybody may ask', async t => {

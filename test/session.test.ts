@@ -548,3 +548,18 @@ test('a session that is killed repeats some entries, and never loses one', async
     { numRuns: RUNS, examples: FOUND, includeErrorInReport: true },
   )
 })
+
+test('a new session is granted nothing before its node hears of the member', async () => {
+  const world = new World()
+  let granted = false
+  const connected = world.connect().then(() => {
+    granted = true
+  })
+  // What was asked for last is answered first.
+  const last = 720_719
+  while (!world.isListening) {
+    assert.equal(granted, false)
+    await world.turns.step(last)
+  }
+  await world.until(connected)
+})
