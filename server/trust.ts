@@ -17,8 +17,15 @@ export type Outcomes = Partial<Record<string, Outcome>>
 
 const outcomesAt = (root: string): Outcomes => JSON.parse(readFileSync(join(root, 'docs/trust.json'), 'utf8'))
 
-/** `refusedToOpen` → `refused to open`. */
-const spoken = (name: string) => name.replace(/[A-Z]/g, letter => ` ${letter.toLowerCase()}`)
+const UNITS: Record<string, string> = { MiB: 'MiB', Ms: 'ms' }
+
+/** `refusedToOpen` → `refused to open`, `journalMiB` → `journal, MiB`. */
+function spoken(name: string): string {
+  const unit = Object.keys(UNITS).find(unit => name.endsWith(unit))
+  const words = unit ? name.slice(0, -unit.length) : name
+  const said = words.replace(/[A-Z]/g, letter => ` ${letter.toLowerCase()}`)
+  return unit ? `${said}, ${UNITS[unit]}` : said
+}
 const grouped = (value: number | string) => (typeof value === 'number' ? value.toLocaleString('en-US') : value)
 
 /** A section for each proof; the parts of one have a page of their own. */
