@@ -123,6 +123,8 @@ const leave = fc.tuple(pace, who, fc.constantFrom(undefined, undefined, 0, 600))
   ([when, nth, expiry]) =>
     new Command(`leave ${named(nth)} ${expiry ?? ''}`, when, async world => {
       const client = at(world, nth)
+      // A CONNECT that was given up may take the session over before the DISCONNECT is read, and leave it as it was.
+      if (expiry !== undefined && client.overtaken) await world.quiet()
       const changes = client.is.version === 5 && client.session.life.expirySeconds > 0
       client.leave(changes ? expiry : undefined)
       // Whoever comes back before the DISCONNECT arrives takes over what it was.
