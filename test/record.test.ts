@@ -73,9 +73,8 @@ for (const [others, waits] of [
     const record = new SessionRecord(opened, needs)
     const ops = 'g:ops' as ConversationId
     const cursor = new Cursor({ arrived: () => {} }, ops, keyOf(ID.app, ops), 0)
-    const written = once(writes, 'write')
     let isWritten = false
-    writes.once('write', () => {
+    const written = once(writes, 'write').finally(() => {
       isWritten = true
     })
     for (const seq of [1, 2]) {

@@ -14,10 +14,9 @@ const PAGE = 100
 /** Single entries of one query, of any size. */
 const GET_AT_ONCE = 20
 
-interface Wanted {
+interface Bucket {
   conversation: ConversationKey
   bucket: number
-  seqs: Set<Seq>
 }
 interface Span {
   from: number
@@ -85,7 +84,7 @@ export class Reader {
   /** Those of one bucket by one query: a session that comes back asks for all that was in flight. */
   async get(wanted: readonly { conversation: ConversationKey; seq: Seq }[]): Promise<(StoredEntry | undefined)[]> {
     const { ends, ring } = this.#shared
-    const buckets = new Map<string, Wanted>()
+    const buckets = new Map<string, Bucket & { seqs: Set<Seq> }>()
     for (const { conversation, seq } of wanted) {
       const bucket = ends.bucketOf(seq)
       const name = `${bucket} ${conversation}`
@@ -94,8 +93,8 @@ export class Reader {
       else buckets.set(name, { conversation, bucket, seqs: new Set([seq]) })
     }
     const found = new Map<string, StoredEntry>()
-    const queries = [...buckets.values()].flatMap(of =>
-      chunks([...of.seqs], GET_AT_ONCE).map(seqs => ({ ...of, seqs })),
+    const queries = [...buckets.values()].flatMap(({ seqs: all, ...bucket }) =>
+      chunks([...all], GET_AT_ONCE).map(seqs => ({ ...bucket, seqs })),
     )
     await ring.each(queries, async of => {
       for (const entry of await this.#some(of)) found.set(`${entry.seq} ${of.conversation}`, entry)
@@ -103,7 +102,7 @@ export class Reader {
     return wanted.map(({ conversation, seq }) => found.get(`${seq} ${conversation}`))
   }
 
-  async #some({ conversation, bucket, seqs }: Omit<Wanted, 'seqs'> & { seqs: Seq[] }): Promise<StoredEntry[]> {
+  async #some({ conversation, bucket, seqs }: Bucket & { seqs: Seq[] }): Promise<StoredEntry[]> {
     const { ring, retractions } = this.#shared
     const query = `SELECT ${ENTRY} FROM log WHERE conversation = ? AND bucket = ? AND seq IN ? AND name = ''`
     const rows = await ring.read(query, [conversation, bucket, seqs])

@@ -1,6 +1,7 @@
 /** What Redis does in one step. Each script has one key, so that a Cluster takes it too. */
 
 const NOW = `local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)`
+
 export const SCRIPTS = {
   /**
    * Renews a member of the living. ARGV: member, life, 1 when it is new, members to remove. Answers the living, those that
