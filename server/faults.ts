@@ -9,6 +9,7 @@ export const CLUSTER_FAULTS: Record<string, string> = {
   'cut-bus': 'faults',
   'takeover-storm': 'faults',
   'rolling-restart': 'faults',
+  'rolling-upgrade': 'faults-upgrade',
   'dead-wills': 'faults',
   clock: 'faults',
   'kill-cassandra': 'faults-ring',

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Script } from '../bench/wire/script.ts'
 import { TOPICS, type TopicName } from '../protocol/topics.ts'
-import { type Person, TestServer } from './support/server.ts'
+import type { Person } from './support/person.ts'
+import { TestServer } from './support/server.ts'
 
 type Who = 'owner' | 'member' | 'stranger' | 'device' | 'otherDevice'
 const EVERYONE: Who[] = ['owner', 'member', 'stranger', 'device', 'otherDevice']

@@ -7,7 +7,8 @@ import { Script } from '../bench/wire/script.ts'
 import { readConfig } from '../server/config.ts'
 import { scheduler } from '../server/machine.ts'
 import { createServer } from '../server/server.ts'
-import { entryOf, rest, TestServer } from './support/server.ts'
+import { entryOf, rest } from './support/person.ts'
+import { TestServer } from './support/server.ts'
 
 test('packets come byte by byte, and many in one piece', async t => {
   const server = await TestServer.start(t)

@@ -5,7 +5,8 @@ import { test } from 'node:test'
 import { connectPacket, packet, publishPacket, subscribePacket } from '../bench/wire/packets.ts'
 import { encodeProperties } from '../bench/wire/properties.ts'
 import { Script } from '../bench/wire/script.ts'
-import { entryOf, TestServer } from './support/server.ts'
+import { entryOf } from './support/person.ts'
+import { TestServer } from './support/server.ts'
 
 const two = (value: number) => Buffer.from([value >> 8, value & 255])
 const counted = (text: string) => Buffer.concat([two(Buffer.byteLength(text)), Buffer.from(text)])

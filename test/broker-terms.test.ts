@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { subscribePacket } from '../bench/wire/packets.ts'
-import { entryOf, type Person, rest, TestServer } from './support/server.ts'
+import { entryOf, type Person, rest } from './support/person.ts'
+import { TestServer } from './support/server.ts'
 
 const expiry = { sessionExpiryInterval: 3600 }
 const say = async (from: Person, to: Person, text: string) =>

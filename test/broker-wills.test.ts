@@ -1,7 +1,8 @@
 /** Wills: each is told once, whoever else has one, and when its time has come. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { entryOf, TestServer } from './support/server.ts'
+import { entryOf } from './support/person.ts'
+import { TestServer } from './support/server.ts'
 
 const willOf = (payload: string, willDelayInterval?: number) => ({
   topic: 'im/g/ops/send',

@@ -10,7 +10,8 @@ import { CannotOpen } from '../storage/level/meta.ts'
 import { openStorage } from '../storage/open.ts'
 import { OPS, says, TestClock } from './contracts/ground.ts'
 import { cassandra, keyspaceOf, type Ours, openCassandra, opened, ringOf } from './support/keyspace.ts'
-import { rest, TestServer } from './support/server.ts'
+import { rest } from './support/person.ts'
+import { TestServer } from './support/server.ts'
 
 const { hosts, skip } = await cassandra()
 

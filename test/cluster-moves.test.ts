@@ -5,7 +5,8 @@ import type { Script } from '../bench/wire/script.ts'
 import { people } from './harness.ts'
 import { cassandra } from './support/keyspace.ts'
 import { TestCluster } from './support/nodes.ts'
-import { absent, entryOf, Person, TestServer } from './support/server.ts'
+import { entryOf, Person } from './support/person.ts'
+import { absent, TestServer } from './support/server.ts'
 
 const { hosts, skip: noCassandra } = await cassandra()
 const skip = noCassandra || (await absent('redis-server'))

@@ -6,7 +6,8 @@ import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { LocalCluster } from './cluster/cluster.ts'
 import { missing } from './cluster/needs.ts'
-import { absent, type EntryJson, type Person } from './support/server.ts'
+import type { EntryJson, Person } from './support/person.ts'
+import { absent } from './support/server.ts'
 
 const parts = missing({ nginx: true }).join(' ')
 assert.ok(!parts || !process.env.REQUIRE_REAL_PARTS, parts)

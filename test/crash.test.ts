@@ -13,8 +13,9 @@ import { Letters } from './crash/letters.ts'
 import { Recorder } from './crash/recorder.ts'
 import { MosquittoSub, MqttJs, mosquittoPub } from './crash/stock-clients.ts'
 import { WireReader, WireSender } from './crash/wire-clients.ts'
+import type { Person } from './support/person.ts'
 import { Chance, figures, scale, seedOfRun } from './support/proof.ts'
-import { absent, type Person, TestServer } from './support/server.ts'
+import { absent, TestServer } from './support/server.ts'
 
 /** `CRASHES=1000 ACKNOWLEDGED=1000000` is the long run. */
 const CRASHES = scale('CRASHES', 100)

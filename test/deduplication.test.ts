@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { publishPacket } from '../bench/wire/packets.ts'
-import { type EntryJson, type Person, TestServer } from './support/server.ts'
+import type { EntryJson, Person } from './support/person.ts'
+import { TestServer } from './support/server.ts'
 
 const texts = async (person: Person, conversation: string) =>
   (await person.history(conversation)).filter(({ kind }) => kind === 'message').map(({ text }) => text)

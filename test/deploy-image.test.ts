@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
 import { ROOT } from '../server/documents.ts'
+import { VERSION } from '../server/version.ts'
 import { type Instruction, stagesOf, text } from './support/deploy.ts'
 
 const [arguments_ = [], ...stages] = stagesOf(text('deploy/Dockerfile'))
@@ -32,6 +33,20 @@ test('the base is pinned to a patch version, once for every stage', () => {
     engines.node.startsWith('>=20.19') && base.includes('node:20.'),
     'the version is one that the server runs on',
   )
+})
+
+test('wherever it is named, it is named by this version', () => {
+  for (const [file, tag] of [
+    ['deploy/Dockerfile', /im-server:([\w.]+)/g],
+    ['deploy/README.md', /(?:im-server:|IMAGE_TAG` \| `)([\w.]+)/g],
+    ['deploy/README.zh-CN.md', /(?:im-server:|IMAGE_TAG` \| `)([\w.]+)/g],
+    ['docker-compose.yml', /IMAGE_TAG:-([\w.]+)/g],
+    ['deploy/kubernetes/kustomization.yaml', /newTag: (\S+)/g],
+  ] as const) {
+    const named = [...text(file).matchAll(tag)].map(([, version]) => version)
+    assert.ok(named.length > 0, `${file} names it`)
+    assert.deepEqual([...new Set(named)], [VERSION], file)
+  }
 })
 
 test('the last stage runs as a numbered user who is not root, from an exec form, and ends by SIGTERM', () => {

@@ -6,22 +6,18 @@ import assert from 'node:assert/strict'
 import { after } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { LocalCluster } from './cluster/cluster.ts'
-import { App, median } from './faults/apps.ts'
 import { Clocks } from './faults/clock.ts'
 import { Faults, withoutCluster } from './faults/play.ts'
+import { restartAll } from './faults/rolling.ts'
 import { Storm } from './faults/storm.ts'
 import { Will } from './faults/wills.ts'
 import { Ending } from './support/ends.ts'
-import { Nginx } from './support/nginx.ts'
 import { scale } from './support/proof.ts'
 import { absent } from './support/server.ts'
 
 const NODES = 3
 /** The long run has 10,000. */
 const CONNECTS = scale('FAULT_CONNECTS', 60)
-
-/** Half of all apps are back within that time when their server is restarted. */
-const MEDIAN_MS = 2_000
 
 /** Servers that cannot speak to each other take sessions from each other unasked: as after a crash, some entries come again. */
 const AWAY = 'crash of what servers speak through'
@@ -95,30 +91,9 @@ faults.play('takeover-storm', 'one client id connects everywhere at once', async
   return { connects: CONNECTS, accepted, told, outrun }
 })
 
-faults.play('rolling-restart', 'every server is restarted, one after the other', async (round, { servers }) => {
-  const nginx = await Nginx.make(
-    ending,
-    servers.map(({ ports }) => ports),
-  )
-  await nginx.start()
-  const apps = round.people.slice(0, 10).map(person => new App(round, person, nginx.ports.http))
-  await Promise.all(apps.map(app => app.start()))
-  round.others.push(...apps)
-  await round.some()
-  round.breaks('servers restart')
-  for (const server of servers) {
-    const code = await server.stop()
-    if (code !== 0) round.recorder.problems.push(`a server that was asked to stop ended with ${code}`)
-    await server.start()
-    await round.some()
-  }
-  round.mended('servers restart')
-  await round.some()
-  const away = apps.flatMap(({ awayMs }) => awayMs)
-  if (median(away) >= MEDIAN_MS)
-    round.recorder.problems.push(`half of all apps were away for ${median(away)} ms or more`)
-  return { reconnects: away.length, reconnectMedianMs: median(away), reconnectLongestMs: Math.max(0, ...away) }
-})
+faults.play('rolling-restart', 'every server is restarted, one after the other', (round, { servers }) =>
+  restartAll(ending, round, servers),
+)
 
 faults.play('dead-wills', 'a server dies, and the others tell the wills of its clients', async (round, { servers }) => {
   const [one, two, three] = round.people

@@ -13,7 +13,8 @@ import { alone, type Backup, openStorage } from '../storage/open.ts'
 import { conversation, OPS, range, says } from './contracts/ground.ts'
 import { open } from './support/damage.ts'
 import { begin, im } from './support/im.ts'
-import { type Person, TestServer } from './support/server.ts'
+import type { Person } from './support/person.ts'
+import { TestServer } from './support/server.ts'
 
 /** Texts so large that the engine writes tables while backups are made. */
 const TEXT_BYTES = 40_000

@@ -20,8 +20,9 @@ import { begin } from './support/im.ts'
 import { digests, inKeyspace, NOWHERE, needs, on, place, settingsOf, typed } from './support/im-cluster.ts'
 import { cassandra, keyspaceOf, type Ours, ringOf } from './support/keyspace.ts'
 import { lived } from './support/lived.ts'
+import { entryOf, rest } from './support/person.ts'
 import { RedisServer } from './support/redis.ts'
-import { entryOf, rest, TestServer } from './support/server.ts'
+import { TestServer } from './support/server.ts'
 
 const { hosts, skip } = await cassandra()
 

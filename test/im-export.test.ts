@@ -12,8 +12,9 @@ import { conversation, range, recalls, says, seq } from './contracts/ground.ts'
 import { open, planOf, served } from './support/damage.ts'
 import { begin, im } from './support/im.ts'
 import { lived } from './support/lived.ts'
+import { entryOf, rest } from './support/person.ts'
 import { Chance } from './support/proof.ts'
-import { entryOf, rest, TestServer } from './support/server.ts'
+import { TestServer } from './support/server.ts'
 
 async function place(t: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'im-moved-'))

@@ -5,7 +5,8 @@ import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { begin, im } from './support/im.ts'
-import { rest, TestServer } from './support/server.ts'
+import { rest } from './support/person.ts'
+import { TestServer } from './support/server.ts'
 
 const typed = (directory: string, input: string, ...options: string[]) => begin(directory, options, input).ended
 const logIn = async (server: TestServer, user: string, password: string, app = 'im') =>

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { packet, publishPacket } from '../bench/wire/packets.ts'
 import { Script } from '../bench/wire/script.ts'
-import { rest, TestServer } from './support/server.ts'
+import { rest } from './support/person.ts'
+import { TestServer } from './support/server.ts'
 
 const KiB = 1024
 const send = 'im/g/ops/send'

@@ -1,7 +1,8 @@
 /** Membership is enforced at delivery: who is removed gets nothing from the next entry on, whatever they hold. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { entryOf, type Person, TestServer } from './support/server.ts'
+import { entryOf, type Person } from './support/person.ts'
+import { TestServer } from './support/server.ts'
 
 const say = async (from: Person, text: string) => {
   const { status } = await from.api('POST', '/conversations/g:ops/messages', { text })

@@ -7,8 +7,9 @@ import { outcomeOfCause } from '../storage/cassandra/outcome.ts'
 import { Ring } from '../storage/cassandra/ring.ts'
 import { line } from './support/line.ts'
 import { metrics } from './support/metrics.ts'
+import { rest } from './support/person.ts'
 import { RedisServer, until } from './support/redis.ts'
-import { absent, rest, TestServer } from './support/server.ts'
+import { absent, TestServer } from './support/server.ts'
 
 const { CASSANDRA } = process.env
 const skip = CASSANDRA === undefined ? 'CASSANDRA names no host' : await absent('redis-server')

@@ -1,7 +1,8 @@
 /** Away costs nothing and loses nothing: thousands wait while thousands more arrive, over a restart of the server. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { entryOf, type Person, TestServer } from './support/server.ts'
+import { entryOf, type Person } from './support/person.ts'
+import { TestServer } from './support/server.ts'
 
 const EACH = 5_000
 

@@ -10,7 +10,7 @@ import { readConfig } from '../server/config.ts'
 import { createServer } from '../server/server.ts'
 import { openOver } from '../storage/level/open.ts'
 import { openDirectory } from '../storage/open.ts'
-import { entryOf, rest } from './support/server.ts'
+import { entryOf, rest } from './support/person.ts'
 
 const OUTAGE_MS = 5_000
 const SENDERS = 10

@@ -14,8 +14,9 @@ import { chooseCuts, rebuild } from './power/cuts.ts'
 import { Disk, type Record, readJournal } from './power/journal.ts'
 import { type Acknowledged, Sender } from './power/load.ts'
 import { verify } from './power/verify.ts'
+import { Person } from './support/person.ts'
 import { Chance, figures, scale, seedOfRun } from './support/proof.ts'
-import { absent, Person, TestServer } from './support/server.ts'
+import { absent, TestServer } from './support/server.ts'
 
 /** `CUTS=200 POWER_MIB=400` is the long run. */
 const CUTS = scale('CUTS', 40)

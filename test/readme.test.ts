@@ -6,7 +6,8 @@ import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { absent, type EntryJson, TestServer } from './support/server.ts'
+import type { EntryJson } from './support/person.ts'
+import { absent, TestServer } from './support/server.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const skip = (await absent('mosquitto_pub')) || (await absent('curl'))

@@ -8,8 +8,9 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { type EntryJson, Person } from './support/person.ts'
 import { figures, scale } from './support/proof.ts'
-import { type EntryJson, Person, TestServer } from './support/server.ts'
+import { TestServer } from './support/server.ts'
 
 /** `ENTRIES=1000000` and `ENTRIES=10000000` are the long runs. */
 const ENTRIES = scale('ENTRIES', 100_000)

@@ -11,7 +11,8 @@ import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import mqtt from 'mqtt'
 import { certify } from './support/certificate.ts'
-import { absent, rest, TestServer } from './support/server.ts'
+import { rest } from './support/person.ts'
+import { absent, TestServer } from './support/server.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const MAIN = join(ROOT, 'dist/server/main.js')

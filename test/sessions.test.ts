@@ -1,7 +1,8 @@
 /** Sessions: whose they are, what they keep, and who takes them over. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { entryOf, type Person, TestServer } from './support/server.ts'
+import { entryOf, type Person } from './support/person.ts'
+import { TestServer } from './support/server.ts'
 
 const say = async (from: Person, to: Person, text: string) => {
   const { status } = await from.api('POST', `/users/${to.user}/messages`, { text })

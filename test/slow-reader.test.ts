@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Script } from '../bench/wire/script.ts'
 import { INSPECTABLE, liveMiB } from './support/memory.ts'
-import { entryOf, type Person, TestServer } from './support/server.ts'
+import { entryOf, type Person } from './support/person.ts'
+import { TestServer } from './support/server.ts'
 
 /** Few large ones at once: what others wait for is then not the sender's own queue. */
 async function send(sender: Script, count: number, text: (i: number) => string): Promise<void> {

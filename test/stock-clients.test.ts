@@ -4,7 +4,8 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
-import { absent, type EntryJson, entryOf, type Person, TestServer } from './support/server.ts'
+import { type EntryJson, entryOf, type Person } from './support/person.ts'
+import { absent, TestServer } from './support/server.ts'
 
 const skip = (await absent('mosquitto_pub')) || (await absent('mosquitto_sub'))
 

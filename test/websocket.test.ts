@@ -5,7 +5,8 @@ import { test } from 'node:test'
 import mqtt from 'mqtt'
 import { WebSocket } from 'ws'
 import { connectPacket } from '../bench/wire/packets.ts'
-import { type EntryJson, TestServer } from './support/server.ts'
+import type { EntryJson } from './support/person.ts'
+import { TestServer } from './support/server.ts'
 
 for (const protocolVersion of [4, 5] as const) {
   test(`a stock client talks over WebSocket (${protocolVersion})`, { timeout: 30_000 }, async t => {

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Script } from '../bench/wire/script.ts'
 import { INSPECTABLE, liveMiB } from './support/memory.ts'
-import { entryOf, type Person, TestServer } from './support/server.ts'
+import { entryOf, type Person } from './support/person.ts'
+import { TestServer } from './support/server.ts'
 
 const CONVERSATIONS = Number(process.env.CONVS ?? 1_500)
 const MESSAGES = 100

@@ -25,6 +25,8 @@ export interface ClusterOptions {
   directory?: string
   /** Further settings of server `node`, from 1; they win. */
   environment?: (node: number) => Record<string, string>
+  /** What servers are started from; this version, as long as nothing else is said. */
+  program?: string
   /** Told of every line that a server logs, and of what is being started and is ready. */
   said?: (who: string, line: string) => void
 }
@@ -104,7 +106,7 @@ function startCassandra(ending: Ends, directory: string, options: ClusterOptions
 async function makeServers(
   ending: Ends,
   directory: string,
-  { nodes = 2, cassandra: replicas = 1, nginx, environment, said }: ClusterOptions,
+  { nodes = 2, cassandra: replicas = 1, nginx, environment, program, said }: ClusterOptions,
   { cassandra, redis, lines }: Pick<LocalCluster, 'cassandra' | 'redis' | 'lines'>,
 ): Promise<TestServer[]> {
   const ports = await freePorts(2 * nodes)
@@ -126,7 +128,7 @@ async function makeServers(
     return TestServer.idle(
       ending,
       { ...common, ...own, ...environment?.(i + 1) },
-      { dir: join(directory, name), said: said && (text => said(name, text)) },
+      { dir: join(directory, name), program, said: said && (text => said(name, text)) },
     )
   })
 }

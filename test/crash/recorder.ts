@@ -1,7 +1,7 @@
 /** What the clients of a crash run did and saw, written down as it happens; and what they wait for. */
 import { HistoryFile } from '../checker/file.ts'
 import type { Operation } from '../checker/history.ts'
-import { type EntryJson, type Person, rest } from '../support/server.ts'
+import { type EntryJson, type Person, rest } from '../support/person.ts'
 
 const PAGE = 500
 

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import mqtt, { type IConnackPacket, type MqttClient, type Packet } from 'mqtt'
-import type { Person } from '../support/server.ts'
+import type { Person } from '../support/person.ts'
 import type { Letter, Letters } from './letters.ts'
 import type { Recorder } from './recorder.ts'
 

@@ -9,7 +9,7 @@ import {
   type Version,
 } from '../../bench/wire/packets.ts'
 import { type View, Wire } from '../../bench/wire/wire.ts'
-import type { Person } from '../support/server.ts'
+import type { Person } from '../support/person.ts'
 import type { Letter, Letters } from './letters.ts'
 import type { Recorder } from './recorder.ts'
 

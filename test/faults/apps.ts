@@ -1,6 +1,6 @@
 /** Apps of a fault run: clients of the SDK behind nginx, who talk in the group of a round and tell how long they were cut off. */
 import { type Client, createClient } from '../../sdk/client.ts'
-import type { Person } from '../support/server.ts'
+import type { Person } from '../support/person.ts'
 import type { Round } from './round.ts'
 
 const PACE_MS = 2_000

@@ -37,15 +37,18 @@ export type During<S> = (round: Round, stage: S) => Promise<Record<string, numbe
 export class Faults<S extends Stage> {
   readonly #file: string
   readonly #skip: string | false
+  readonly #start: (ends: Ends) => Promise<S>
   #stage: S | undefined
 
-  /** `file` is the test's own, for what is told to play a failure again. */
-  constructor(file: string, skipped: string | false, start: (ends: Ends) => Promise<S>) {
+  /** `file` is the test's own, for what is told to play a failure again; `anew`: each round begins with a stage of its own. */
+  constructor(file: string, skipped: string | false, start: (ends: Ends) => Promise<S>, { anew = false } = {}) {
     this.#file = file
     this.#skip = skipped
+    this.#start = start
+    if (skipped || anew) return
     const ending = new Ending()
     before(async () => {
-      if (!skipped) this.#stage = await start(ending)
+      this.#stage = await start(ending)
     })
     after(() => ending.end())
   }
@@ -68,8 +71,8 @@ export class Faults<S extends Stage> {
     during: During<S>,
     total: Map<string, number>,
   ): Promise<string[]> {
-    const stage = this.#stage
-    assert.ok(stage)
+    const ending = new Ending()
+    const stage = this.#stage ?? (await this.#start(ending))
     const { servers } = stage
     const round = await Round.begin({ servers, seed, users: USERS, perSecond: PER_SECOND })
     try {
@@ -77,20 +80,21 @@ export class Faults<S extends Stage> {
       const outcome = await round.judge()
       add(total, outcome, more ?? {})
       t.diagnostic(`seed ${seed}: clients were told ${JSON.stringify(Object.fromEntries(outcome.told))}`)
-      if (outcome.says.length > 0) return [...outcome.says, ...this.#again(name, seed, round)]
+      if (outcome.says.length > 0) return [...outcome.says, ...this.#again(name, seed, round, stage)]
       round.forget()
       return []
     } catch (thrown) {
-      return [`not played to its end: ${thrown}`, ...round.recorder.problems, ...this.#again(name, seed, round)]
+      return [`not played to its end: ${thrown}`, ...round.recorder.problems, ...this.#again(name, seed, round, stage)]
     } finally {
       round.end()
+      await ending.end()
     }
   }
 
   /** How a round that failed is looked at. */
-  #again(name: string, seed: number, { recorder }: Round): string[] {
+  #again(name: string, seed: number, { recorder }: Round, { servers }: Stage): string[] {
     const command = `SEED=${seed} ${SCALED} node --test --test-name-pattern='^${name}:' dist/test/${this.#file}.test.js`
-    const wrong = this.#stage?.servers.map(({ log }, i) => `n${i + 1}: ${errorsOf(log)}`) ?? []
+    const wrong = servers.map(({ log }, i) => `n${i + 1}: ${errorsOf(log)}`)
     return [`The history is ${recorder.path}. To play it again: ${command}`, ...wrong]
   }
 }

@@ -13,8 +13,9 @@ import {
 import { type View, Wire } from '../../bench/wire/wire.ts'
 import type { Letter, Letters } from '../crash/letters.ts'
 import type { Recorder } from '../crash/recorder.ts'
+import type { Person } from '../support/person.ts'
 import type { Chance } from '../support/proof.ts'
-import type { Person, TestServer } from '../support/server.ts'
+import type { TestServer } from '../support/server.ts'
 
 const PROPERTIES = { sessionExpiryInterval: 3_600 }
 /** Sent and not acknowledged at once. */

@@ -2,7 +2,8 @@
 import { connectPacket, decode, subscribePacket } from '../../bench/wire/packets.ts'
 import { Wire } from '../../bench/wire/wire.ts'
 import type { Recorder } from '../crash/recorder.ts'
-import type { Person, TestServer } from '../support/server.ts'
+import type { Person } from '../support/person.ts'
+import type { TestServer } from '../support/server.ts'
 import { TEMPORARY, type Told } from './roamer.ts'
 
 /** Connections under way at once: each server decides over several at any moment. */

@@ -1,7 +1,8 @@
 /** Wills of a fault run: clients of one server that leave a word behind, and how often the others tell it. */
 import assert from 'node:assert/strict'
 import { Script } from '../../bench/wire/script.ts'
-import type { Person, TestServer } from '../support/server.ts'
+import type { Person } from '../support/person.ts'
+import type { TestServer } from '../support/server.ts'
 import type { Round } from './round.ts'
 
 export class Will {

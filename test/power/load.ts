@@ -3,8 +3,8 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { publishPacket } from '../../bench/wire/packets.ts'
 import type { Script } from '../../bench/wire/script.ts'
+import type { Person } from '../support/person.ts'
 import type { Chance } from '../support/proof.ts'
-import type { Person } from '../support/server.ts'
 
 export interface Acknowledged {
   group: string

@@ -9,8 +9,9 @@ import type { TestContext } from 'node:test'
 import type { ConversationKey, EntryDraft, Storage } from '../../core/ports.ts'
 import type { Seq } from '../../protocol/ids.ts'
 import { openDirectory, openStorage, type StorageObserver } from '../../storage/open.ts'
+import type { Person } from './person.ts'
 import type { Chance } from './proof.ts'
-import { type Person, TestServer } from './server.ts'
+import { TestServer } from './server.ts'
 
 const ROUNDS = 6
 const MESSAGES = 240

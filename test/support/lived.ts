@@ -1,6 +1,7 @@
 /** A server that has been used: people, a group, a device, a recall, and messages that wait for a phone. */
 import { range } from '../contracts/ground.ts'
-import type { Person, TestServer } from './server.ts'
+import type { Person } from './person.ts'
+import type { TestServer } from './server.ts'
 
 export async function lived(server: TestServer, messages: number): Promise<{ alice: Person; bob: Person }> {
   const { alice, bob } = await server.people('alice', 'bob')

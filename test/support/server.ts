@@ -1,7 +1,6 @@
 /**
- * A real server process of a test, and people with accounts on it who speak raw MQTT and REST. With NODES=2 and CASSANDRA,
- * the hosts of one, each is so many servers that share a keyspace and a Redis of their own, and every connection goes to the
- * next of them: what holds on one server is then asked of a cluster.
+ * A real server process of a test. With NODES=2 and CASSANDRA, the hosts of one, each is so many servers that share a keyspace
+ * and a Redis of their own, and every connection goes to the next of them: what holds on one server is then asked of a cluster.
  */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -11,23 +10,20 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import type { Connect } from '../../bench/wire/packets.ts'
-import { Script } from '../../bench/wire/script.ts'
 import { bound, type Ends, finish } from './ends.ts'
 import { TestCluster } from './nodes.ts'
+import { Person, type Ports, rest } from './person.ts'
 
-const MAIN = fileURLToPath(new URL('../../server/main.js', import.meta.url))
+/** This version of the server. */
+export const PROGRAM = fileURLToPath(new URL('../../server/main.js', import.meta.url))
 
 const NODES = Number(process.env.NODES ?? 1)
 
-interface Ports {
-  http: number
-  mqtt: number
-}
-
-interface Kept {
+interface More {
   /** Its data directory, kept at the end; otherwise one that is removed. */
   dir?: string | undefined
+  /** What is started; this version of the server, as long as nothing else is said. */
+  program?: string | undefined
   /** Told of every line that it logs. */
   said?: ((line: string) => void) | undefined
 }
@@ -35,19 +31,22 @@ interface Kept {
 export class TestServer {
   readonly dir: string
   readonly #env: Record<string, string>
-  readonly #kept: Kept
+  readonly #more: More
   readonly #cluster: TestCluster | undefined
+  /** What is started, from the next start on. */
+  program: string
   #processes: ChildProcess[] = []
   #ports: Ports[] = []
   #turn = 0
   /** What it logged. */
   log = ''
 
-  private constructor(env: Record<string, string>, kept: Kept, cluster: TestCluster | undefined) {
+  private constructor(env: Record<string, string>, more: More, cluster: TestCluster | undefined) {
     this.#env = env
-    this.#kept = kept
+    this.#more = more
     this.#cluster = cluster
-    this.dir = kept.dir ?? mkdtempSync(join(tmpdir(), 'im-test-'))
+    this.program = more.program ?? PROGRAM
+    this.dir = more.dir ?? mkdtempSync(join(tmpdir(), 'im-test-'))
   }
 
   /** Starts a server on an empty data directory, and ends it with the test. */
@@ -58,14 +57,14 @@ export class TestServer {
   }
 
   /** One that is not started yet, on an empty data directory. */
-  static idle(t: Ends, env: Record<string, string> = {}, kept: Kept = {}): TestServer {
+  static idle(t: Ends, env: Record<string, string> = {}, more: More = {}): TestServer {
     const many = NODES > 1 && env.IM_STORAGE === undefined
     const cluster = many ? new TestCluster(t, NODES, process.env.CASSANDRA ?? '127.0.0.1:9042') : undefined
-    const server = new TestServer(env, kept, cluster)
+    const server = new TestServer(env, more, cluster)
     t.after(async () => {
-      await (kept.dir === undefined ? server.kill() : server.stop())
+      await (more.dir === undefined ? server.kill() : server.stop())
       await cluster?.remove()
-      if (kept.dir === undefined) rmSync(server.dir, { recursive: true, force: true })
+      if (more.dir === undefined) rmSync(server.dir, { recursive: true, force: true })
     })
     return server
   }
@@ -97,7 +96,7 @@ export class TestServer {
       IM_RATE_LIMITS: 'off',
     }
     const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('IM_')))
-    const child = bound(process.execPath, [MAIN], {
+    const child = bound(process.execPath, [this.program], {
       env: { ...inherited, ...standard, ...this.#env, ...of },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -107,7 +106,7 @@ export class TestServer {
     stderr.on('data', (bytes: Buffer) => {
       this.log = (this.log + bytes).slice(-100_000)
     })
-    const { said } = this.#kept
+    const { said } = this.#more
     if (said) createInterface(stderr).on('line', said)
     const ended = once(child, 'exit').then(([code]) => assert.fail(`the server ended with ${code}: ${this.log}`))
     ended.catch(() => {})
@@ -152,102 +151,6 @@ export class TestServer {
     return Object.fromEntries(all) as Record<N, Person>
   }
 }
-
-export interface Answer {
-  status: number
-  headers: Headers
-  // A test reads what it expects to be there.
-  body: unknown
-}
-
-export async function rest(
-  server: { ports: Ports },
-  method: string,
-  path: string,
-  input?: unknown,
-  token?: string,
-): Promise<Answer> {
-  const response = await fetch(`http://127.0.0.1:${server.ports.http}${path}`, {
-    method,
-    headers: {
-      ...(token && { authorization: `Bearer ${token}` }),
-      ...(input !== undefined && { 'content-type': 'application/json' }),
-    },
-    ...(input !== undefined && { body: typeof input === 'string' ? input : JSON.stringify(input) }),
-  })
-  const text = await response.text()
-  return { status: response.status, headers: response.headers, body: text === '' ? undefined : JSON.parse(text) }
-}
-
-export interface EntryJson {
-  kind: string
-  conversation: string
-  seq: number
-  n: number
-  id: string
-  from: string
-  sentAt: number
-  type?: string
-  text?: string
-  [field: string]: unknown
-}
-
-export class Person {
-  readonly server: TestServer
-  readonly user: string
-  readonly token: string
-  readonly refreshToken: string
-  readonly key: string
-
-  constructor(server: TestServer, user: string, token: string, refreshToken: string, key: string) {
-    this.server = server
-    this.user = user
-    this.token = token
-    this.refreshToken = refreshToken
-    this.key = key
-  }
-
-  get inbox(): string {
-    return `im/u/${this.user}/inbox`
-  }
-
-  async api(method: string, path: string, input?: unknown): Promise<Answer> {
-    return rest(this.server, method, `/v1${path}`, input, this.key)
-  }
-
-  /** A persistent session unless it says otherwise. */
-  connect(version: 4 | 5 = 5, options: Partial<Connect> = {}): Promise<Script> {
-    const properties = version === 5 ? { sessionExpiryInterval: 3600, ...options.properties } : undefined
-    const connect = { clientId: 'phone', username: this.user, password: this.key, clean: false, ...options }
-    return Script.connect({ port: this.server.ports.mqtt }, version, { ...connect, ...(properties && { properties }) })
-  }
-
-  async group(group: string, ...members: Person[]): Promise<void> {
-    const { status } = await this.api('POST', '/groups', {
-      group,
-      name: group,
-      ...(members.length > 0 && { members: members.map(({ user }) => user) }),
-    })
-    assert.equal(status, 201)
-  }
-
-  /** All of a conversation's history, read page by page. */
-  async history(conversation: string, after = 0): Promise<EntryJson[]> {
-    const all: EntryJson[] = []
-    for (;;) {
-      const { status, body } = await this.api(
-        'GET',
-        `/conversations/${conversation}/messages?after=${all.at(-1)?.seq ?? after}&limit=500`,
-      )
-      assert.equal(status, 200, JSON.stringify(body))
-      const { items } = body as { items: EntryJson[] }
-      if (items.length === 0) return all
-      all.push(...items)
-    }
-  }
-}
-
-export const entryOf = ({ payload }: { payload: Buffer }) => JSON.parse(payload.toString()) as EntryJson
 
 /** Whether a stock client's programs are installed; where REQUIRE_REAL_PARTS is set, they must be. */
 export async function absent(program: string): Promise<string | false> {
