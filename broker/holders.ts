@@ -25,7 +25,7 @@ type ToNode = { leave: string; reply: { node: string; id: number } } | { left: n
 const LEAVE_MS = 8_000
 /** Without a heartbeat for so long a node is taken for dead: one comes every second. */
 const SILENT_MS = 4_000
-/** A node that cannot be asked may be writing what its clients left. */
+/** A node that cannot be asked, or was silent and is back, may be writing what its clients left. */
 const UNHEARD_MS = 1_000
 const LOOK_MS = 250
 
@@ -115,10 +115,10 @@ export class Holders {
 
   /** Whether nothing is to be waited for any more. */
   #isInVain(node: string, waitedMs: number): boolean {
+    if (waitedMs < UNHEARD_MS) return false
     const { bus } = this.#needs.cluster
     const peer = bus.peers().find(other => other.node === node)
-    if (!bus.healthy || !peer) return waitedMs >= UNHEARD_MS
-    return waitedMs >= LEAVE_MS || peer.silentMs > SILENT_MS
+    return waitedMs >= LEAVE_MS || !bus.healthy || !peer || peer.silentMs > SILENT_MS
   }
 
   #toNode(node: string, told: ToNode): void {
