@@ -17,7 +17,7 @@ import type { TestServer } from '../support/server.ts'
 import { type Outcome, overlooked, shortened } from './judging.ts'
 import { Roamer, type Told } from './roamer.ts'
 
-/** How long what is acknowledged may take to reach everyone once nothing is broken any more. */
+/** How long what is acknowledged may take to reach everyone once nothing is broken any more; half of it is too long. */
 const SETTLE_MS = 60_000
 /** Lines that are cut a second, over all users: sessions move also where nothing is broken. */
 const CUTS_PER_SECOND = 2
@@ -40,6 +40,8 @@ export interface RoundOptions {
 export interface Other {
   name: string
   user: string
+  /** The number of the server that it is connected to, where it knows. */
+  on?: number
   /** What it said is answered. */
   idle?: boolean
   /** Says nothing new. */
@@ -220,14 +222,20 @@ export class Round {
 
   async #caughtUp(): Promise<void> {
     const { recorder, roamers } = this
-    const due: (() => boolean)[] = []
+    const due: { one: Other; id: string; seq: number }[] = []
     for (const [id, person] of this.#conversations()) {
       const { body } = await person.api('GET', `/conversations/${id}/messages?limit=1`)
       const seq = (body as { items?: { seq: number }[] }).items?.at(-1)?.seq ?? 0
-      for (const { name, user } of [...roamers, ...this.others])
-        if (id.startsWith('g:') || id.split(':').includes(user)) due.push(() => recorder.has(name, id, seq))
+      for (const one of [...roamers, ...this.others])
+        if (id.startsWith('g:') || id.split(':').includes(one.user)) due.push({ one, id, seq })
     }
-    await this.#inTime(() => due.every(has => has()))
+    const has = ({ one, id, seq }: (typeof due)[0]) => recorder.has(one.name, id, seq)
+    const patience = setTimeout(() => {
+      for (const late of due.filter(one => !has(one)).slice(0, 5))
+        recorder.problems.push(`late: ${late.one.name} on ${late.one.on ?? 'any'} waits for ${late.id} ${late.seq}`)
+    }, SETTLE_MS / 2)
+    await this.#inTime(() => due.every(has))
+    clearTimeout(patience)
   }
 
   /** Whether the time was over first. */
