@@ -12,9 +12,9 @@ export const CLUSTER_FAULTS: Record<string, string> = {
   'rolling-upgrade': 'faults-upgrade',
   'dead-wills': 'faults',
   clock: 'faults',
-  'kill-cassandra': 'faults-ring',
-  'pause-cassandra': 'faults-ring',
-  'two-down': 'faults-ring',
+  'kill-cassandra': 'ring',
+  'pause-cassandra': 'ring',
+  'two-down': 'ring',
   'disk-full': 'faults-disk',
 }
 

@@ -1,11 +1,10 @@
-/** The Cassandra that tests run: one node and three, killed, silent, and back. */
+/** The Cassandra that tests run: killed, and back. */
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { test } from 'node:test'
 import { absentJava } from './support/cassandra/java.ts'
 import { CassandraNodes, type Replicas } from './support/cassandra.ts'
 import { Ending } from './support/ends.ts'
-import { scale } from './support/proof.ts'
 import { until } from './support/redis.ts'
 
 const skip = absentJava()
@@ -35,24 +34,4 @@ test('a lone node answers after kill -9 with the tables it had, and leaves nothi
   assert.ok(await write(ring, 1, 1, 1))
   await ending.end()
   assert.ok(!existsSync(ring.directory))
-})
-
-const isLong = scale('CASSANDRA_NODES', 1) > 1
-test('three nodes are one ring, with one of them down or silent, and whole again when it is back', {
-  skip: skip || (!isLong && 'a minute: CASSANDRA_NODES=3'),
-}, async t => {
-  const ending = new Ending()
-  t.after(() => ending.end())
-  const ring = await CassandraNodes.start(ending, { nodes: 3 })
-  await makeTable(ring)
-  await ring.kill(2)
-  assert.ok(await write(ring, 1, 1, 2))
-  assert.equal(await write(ring, 1, 2, 3), false)
-  await ring.start(2)
-  for (const i of ring.numbers) assert.ok(await write(ring, i, 3, 3), `by node ${i}`)
-  ring.pause(3)
-  assert.ok(await write(ring, 1, 4, 2))
-  assert.equal(await write(ring, 1, 5, 3), false)
-  ring.resume(3)
-  await until(() => write(ring, 3, 6, 3), 'the ring is whole')
 })

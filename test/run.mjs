@@ -16,7 +16,7 @@ const words = process.argv.slice(2)
 /** What is promised of one server is asked of two as well, where there is a Cassandra. */
 const ON_TWO_NODES = new Set(['sessions', 'membership', 'deduplication', 'stock-clients', 'access', 'malformed'])
 /** Whole clusters, which beside something else would be judged by what the machine has left for them. */
-const ALONE = /^(cluster|faults)/
+const ALONE = /^(cluster|faults|ring)/
 /** A file that is not over by then, or whose process stays, has failed. */
 const FILE_MS = Number(process.env.TEST_FILE_MS ?? 1_200_000)
 

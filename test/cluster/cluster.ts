@@ -13,7 +13,8 @@ import { TestServer } from '../support/server.ts'
 export interface ClusterOptions {
   /** Servers; 2 as long as nothing else is said. */
   nodes?: number
-  cassandra?: 1 | 2 | 3
+  /** Nodes of a ring of its own, 1 as long as nothing else is said; or a ring that runs, with a replica on each of its nodes. */
+  cassandra?: 1 | 2 | 3 | CassandraNodes
   /**
    * The shipped nginx before the servers. They then take MQTT over TCP from it only, by the PROXY protocol; MQTT over WebSocket
    * and REST from anyone.
@@ -95,8 +96,9 @@ async function settled<A, B>([a, b]: [Promise<A>, Promise<B>]): Promise<[A, B]> 
   return [await a, await b]
 }
 
-function startCassandra(ending: Ends, directory: string, options: ClusterOptions): Promise<CassandraNodes> {
+async function startCassandra(ending: Ends, directory: string, options: ClusterOptions): Promise<CassandraNodes> {
   const { cassandra: nodes = 1 } = options
+  if (nodes instanceof CassandraNodes) return nodes
   // A directory of its own where it is to be removed: all of it goes with the nodes.
   const kept = options.directory !== undefined && { directory: join(directory, 'cassandra') }
   return told(options, 'cassandra', CassandraNodes.start(ending, { nodes, ...kept }))
@@ -106,7 +108,7 @@ function startCassandra(ending: Ends, directory: string, options: ClusterOptions
 async function makeServers(
   ending: Ends,
   directory: string,
-  { nodes = 2, cassandra: replicas = 1, nginx, environment, program, said }: ClusterOptions,
+  { nodes = 2, nginx, environment, program, said }: ClusterOptions,
   { cassandra, redis, lines }: Pick<LocalCluster, 'cassandra' | 'redis' | 'lines'>,
 ): Promise<TestServer[]> {
   const ports = await freePorts(2 * nodes)
@@ -114,7 +116,7 @@ async function makeServers(
     ...(nginx && BEHIND_NGINX),
     IM_STORAGE: 'cassandra',
     IM_CASSANDRA_HOSTS: cassandra.hosts.join(','),
-    IM_CASSANDRA_REPLICATION: `${replicas}`,
+    IM_CASSANDRA_REPLICATION: `${cassandra.hosts.length}`,
     IM_OWNER_PASSWORD: ownerPassword(join(directory, 'owner-password')),
   }
   return Array.from({ length: nodes }, (_, i) => {

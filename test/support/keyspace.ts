@@ -6,21 +6,19 @@ import type { Clock, Cluster, Storage } from '../../core/ports.ts'
 import { type CassandraNeeds, openCassandra } from '../../storage/cassandra/open.ts'
 import { Ring } from '../../storage/cassandra/ring.ts'
 import type { Hub } from '../../storage/memory/hub.ts'
-import { TestClock } from '../contracts/ground.ts'
+import { type Engine, TestClock } from '../contracts/ground.ts'
 import { absentJava } from './cassandra/java.ts'
 import { CassandraNodes } from './cassandra.ts'
 import type { Ends } from './ends.ts'
 
 /** Where it is, or why there is none; where REQUIRE_REAL_PARTS is set, there must be one. */
 export async function cassandra(): Promise<{ hosts: string[]; skip: string | false }> {
-  const { CASSANDRA, CASSANDRA_NODES, REQUIRE_REAL_PARTS } = process.env
+  const { CASSANDRA, REQUIRE_REAL_PARTS } = process.env
   if (CASSANDRA) return { hosts: CASSANDRA.split(','), skip: false }
   const skip = absentJava()
   assert.ok(!skip || !REQUIRE_REAL_PARTS, String(skip))
   if (skip) return { hosts: [], skip }
-  // Three are run by hand: `CASSANDRA_NODES=3 node --test dist/test/cassandra.test.js`.
-  const shape = CASSANDRA_NODES === '3' ? ({ nodes: 3, heapMiB: 768 } as const) : ({ heapMiB: 1024 } as const)
-  const { hosts } = await CassandraNodes.start({ after }, shape)
+  const { hosts } = await CassandraNodes.start({ after }, { heapMiB: 1024 })
   return { hosts, skip }
 }
 
@@ -56,6 +54,20 @@ export function sharedKeyspace(hosts: readonly string[]): () => Promise<Ours> {
     }
     isUsed = true
     return ours
+  }
+}
+
+/** What the contracts of storage are asked of. */
+export function engineOn(name: string, hosts: readonly string[]): Engine {
+  const emptied = sharedKeyspace(hosts)
+  return {
+    name,
+    keeps: true,
+    alone: false,
+    async make() {
+      const ours = await emptied()
+      return { open: clock => openCassandra({ ...ours, clock, observer: {} }) }
+    },
   }
 }
 
