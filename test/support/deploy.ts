@@ -1,6 +1,8 @@
-/** Reads what `deploy/` holds: YAML, variables of a compose file, and the instructions of a Dockerfile. */
+/** Reads what `deploy/` holds: YAML and its breaches of a schema, variables of a compose file, instructions of a Dockerfile. */
+import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Ajv } from 'ajv'
 import { parseAllDocuments } from 'yaml'
 import { ROOT } from '../../server/documents.ts'
 
@@ -18,6 +20,18 @@ export function documents(source: string): Tree[] {
     if (document.errors.length > 0) throw document.errors[0]
     return document.toJS() as Tree
   })
+}
+
+export type Schema = { [key: string]: unknown }
+
+/** What of a value does not fit the schema, which may be one that the validator knows by name. */
+export const breaches = (ajv: Ajv, schema: Schema | string, value: unknown): string[] => {
+  const check = typeof schema === 'string' ? ajv.getSchema(schema) : ajv.compile(schema)
+  assert.ok(check, `there is no schema ${schema}`)
+  check(value)
+  return (check.errors ?? []).map(
+    ({ instancePath, message, params }) => `${instancePath} ${message} ${JSON.stringify(params)}`,
+  )
 }
 
 export const filesBelow = (path: string, pattern: RegExp): string[] =>
