@@ -1,10 +1,9 @@
 /** A made-up run that keeps the promise, by a seed: what the checker must find nothing in. */
 import { Chance } from '../support/proof.ts'
+import { GoodReader, GROUP, PAIR } from './good-reader.ts'
 import type { LogEntry, Operation } from './history.ts'
 
 const USERS = ['alice', 'bob', 'carol', 'dave']
-const GROUP = 'g:ops'
-const PAIR = 'u:alice:bob'
 /** Most that a sender has unacknowledged. */
 const PIPELINE = 4
 
@@ -21,22 +20,6 @@ interface Sender {
   count: number
   waiting: Waiting[]
 }
-interface Cursor {
-  sent: number
-  acked: number
-  /** Of what is acknowledged, what survives a crash. */
-  kept: number
-  /** The entry with which the user came in. */
-  joined: number
-  /** The user is not in. */
-  out: boolean
-}
-interface Reader {
-  name: string
-  user: string
-  connection: string | undefined
-  cursors: Map<string, Cursor>
-}
 
 class Good {
   readonly chance: Chance
@@ -44,7 +27,7 @@ class Good {
   readonly logs = new Map<string, LogEntry[]>()
   readonly members = new Set(USERS)
   readonly senders: Sender[]
-  readonly readers: Reader[]
+  readonly readers: GoodReader[]
   at = 1_000
   #connections = 0
 
@@ -53,26 +36,22 @@ class Good {
     this.senders = USERS.slice(0, 3).map((user, i) => ({
       name: `s${i}`,
       user,
-      connection: this.#newConnection(),
+      connection: this.newConnection(),
       count: 0,
       waiting: [],
     }))
     this.readers = USERS.flatMap((user, i) =>
-      [`${user}-phone`, ...(i === 1 ? ['bob-desk'] : [])].map(name => ({
-        name,
-        user,
-        connection: undefined,
-        cursors: new Map(),
-      })),
+      [`${user}-phone`, ...(i === 1 ? ['bob-desk'] : [])].map(name => new GoodReader(name, user, this)),
     )
     this.#store(GROUP, { kind: 'members', from: 'alice', added: USERS })
   }
 
-  #newConnection = () => `c${++this.#connections}`
-  #now = () => (this.at += this.chance.below(3))
+  newConnection = () => `c${++this.#connections}`
+  /** Between any two moments some time may pass. */
+  now = () => (this.at += this.chance.below(3))
 
   play(operations: number): Operation[] {
-    for (const reader of this.readers) this.connect(reader)
+    for (const reader of this.readers) reader.connect()
     while (this.history.length < operations) this.step()
     this.end()
     return this.history
@@ -81,14 +60,14 @@ class Good {
   step(): void {
     const { chance } = this
     const reader = chance.of(this.readers)
-    this.#now()
+    this.now()
     const dice = chance.below(200)
     if (dice < 70) this.send(chance.of(this.senders))
     else if (dice < 130) this.store(chance.of(this.senders))
-    else if (dice < 180) this.deliver(reader, chance.of([GROUP, PAIR]))
-    else if (dice < 185) reader.connection ? this.disconnect(reader) : this.connect(reader)
+    else if (dice < 180) reader.deliver(chance.of([GROUP, PAIR]))
+    else if (dice < 185) reader.connection ? reader.disconnect() : reader.connect()
     else if (dice < 190) this.read(chance.of(['alice', 'bob']))
-    else if (dice < 194) this.#keep(reader)
+    else if (dice < 194) reader.keep()
     else if (dice < 197) this.change(chance.of(['carol', 'dave']))
     else if (dice < 198) this.crash()
     else this.cutSender(chance.of(this.senders))
@@ -109,14 +88,14 @@ class Good {
     const { connection, user: from } = sender
     const named = clientMessageId === undefined ? {} : { clientMessageId }
     const how = again ? { again } : {}
-    this.history.push({ do: 'sent', at: this.#now(), connection, from, conversation, text, ...named, ...how })
+    this.history.push({ do: 'sent', at: this.now(), connection, from, conversation, text, ...named, ...how })
   }
 
   #store(conversation: string, what: Partial<LogEntry> & { kind: string; from: string }): LogEntry {
     const log = this.logs.get(conversation) ?? []
     this.logs.set(conversation, log)
     const n = (log.at(-1)?.n ?? 0) + (what.kind === 'message' ? 1 : 0)
-    const entry: LogEntry = { seq: log.length + 1, n, sentAt: this.#now(), ...what }
+    const entry: LogEntry = { seq: log.length + 1, n, sentAt: this.now(), ...what }
     log.push(entry)
     return entry
   }
@@ -128,7 +107,7 @@ class Good {
       const { text, conversation, clientMessageId } = waiting
       if (conversation === GROUP && !this.members.has(sender.user)) {
         sender.waiting.splice(sender.waiting.indexOf(waiting), 1)
-        this.history.push({ do: 'refused', at: this.#now(), text, code: 'not-a-member' })
+        this.history.push({ do: 'refused', at: this.now(), text, code: 'not-a-member' })
         return
       }
       const named = clientMessageId === undefined ? {} : { clientMessageId }
@@ -138,77 +117,13 @@ class Good {
     if (!first?.stored || this.chance.happens(0.3)) return
     sender.waiting.shift()
     const told = this.chance.happens(0.3) ? { seq: first.stored.seq } : {}
-    this.history.push({ do: 'acknowledged', at: this.#now(), text: first.text, ...told })
+    this.history.push({ do: 'acknowledged', at: this.now(), text: first.text, ...told })
   }
 
   /** What is unacknowledged goes out again, in its order. */
   cutSender(sender: Sender): void {
-    sender.connection = this.#newConnection()
+    sender.connection = this.newConnection()
     for (const waiting of sender.waiting) this.#hand(sender, waiting, true)
-  }
-
-  connect(reader: Reader): void {
-    const { name: session, user } = reader
-    const resumed = reader.cursors.size > 0
-    const connection = this.#newConnection()
-    reader.connection = connection
-    this.history.push({ do: 'connected', at: this.#now(), connection, session, user, resumed })
-    if (resumed) {
-      for (const [conversation, cursor] of reader.cursors) {
-        if (cursor.out) continue
-        const { sent } = cursor
-        cursor.sent = cursor.acked
-        while (cursor.sent < sent) this.#give(reader, conversation, true)
-      }
-      return
-    }
-    this.history.push({ do: 'subscribed', at: this.#now(), session })
-    for (const conversation of [GROUP, PAIR]) this.#follow(reader, conversation)
-  }
-
-  #follow(reader: Reader, conversation: string): void {
-    if (conversation === PAIR ? !PAIR.includes(reader.user) : !this.members.has(reader.user)) return
-    const tail = this.logs.get(conversation)?.length ?? 0
-    reader.cursors.set(conversation, { sent: tail, acked: tail, kept: tail, joined: 1, out: false })
-  }
-
-  disconnect(reader: Reader): void {
-    const { connection, name: session } = reader
-    if (!connection) return
-    reader.connection = undefined
-    for (const cursor of reader.cursors.values()) cursor.kept = cursor.acked
-    this.history.push({ do: 'disconnected', at: this.#now(), connection, session })
-  }
-
-  /** Gives what is next, and takes an acknowledgement, mostly. */
-  deliver(reader: Reader, conversation: string): void {
-    const cursor = reader.cursors.get(conversation)
-    const log = this.logs.get(conversation) ?? []
-    if (!cursor || cursor.out || !reader.connection) return
-    for (let count = this.chance.below(6); count > 0 && cursor.sent < log.length; count--)
-      this.#give(reader, conversation, false)
-    if (this.chance.happens(0.7))
-      cursor.acked = cursor.sent - this.chance.below(2) * (cursor.sent > cursor.acked ? 1 : 0)
-  }
-
-  #give(reader: Reader, conversation: string, dup: boolean): void {
-    const { name: session, user, connection } = reader
-    const cursor = reader.cursors.get(conversation)
-    if (!cursor || !connection) return
-    const common = { do: 'received', at: this.#now(), connection, session, user, conversation, dup } as const
-    if (cursor.sent + 1 < cursor.joined) {
-      this.history.push({ ...common, kind: 'gap', from: cursor.sent + 1, seq: cursor.joined - 1 })
-      cursor.sent = cursor.joined - 1
-      return
-    }
-    const log = this.logs.get(conversation) as LogEntry[]
-    const { seq, kind, text } = log[cursor.sent] as LogEntry
-    this.history.push({ ...common, seq, kind, ...(text !== undefined && { text }) })
-    cursor.sent = seq
-  }
-
-  #keep(reader: Reader): void {
-    for (const cursor of reader.cursors.values()) cursor.kept = cursor.acked
   }
 
   change(user: string): void {
@@ -217,36 +132,18 @@ class Good {
     else this.members.add(user)
     const change = { added: isIn ? [] : [user], removed: isIn ? [user] : [] }
     const { seq } = this.#store(GROUP, { kind: 'members', from: 'alice', ...change })
-    for (const reader of this.readers.filter(one => one.user === user)) {
-      const cursor = reader.cursors.get(GROUP) ?? {
-        sent: seq - 1,
-        acked: seq - 1,
-        kept: seq - 1,
-        joined: seq,
-        out: isIn,
-      }
-      reader.cursors.set(GROUP, cursor)
-      cursor.out = isIn
-      // What was in flight is not given again.
-      if (isIn) cursor.acked = cursor.sent
-      else cursor.joined = seq
-    }
-    this.history.push({ do: 'members', at: this.#now(), conversation: GROUP, ...change })
+    for (const reader of this.readers.filter(one => one.user === user)) reader.changed(seq, isIn)
+    this.history.push({ do: 'members', at: this.now(), conversation: GROUP, ...change })
   }
 
   /** Readers may get again what they acknowledged last, without DUP; senders repeat what waits. */
   crash(): void {
-    this.history.push({ do: 'fault', at: this.#now(), what: 'crash', begins: true })
+    this.history.push({ do: 'fault', at: this.now(), what: 'crash', begins: true })
     const hit = this.readers.filter(({ connection }) => connection)
-    for (const reader of hit) {
-      const { connection, name: session } = reader
-      this.history.push({ do: 'disconnected', at: this.#now(), connection: connection as string, session, crash: true })
-      reader.connection = undefined
-      for (const cursor of reader.cursors.values()) cursor.sent = cursor.acked = cursor.kept
-    }
-    this.history.push({ do: 'fault', at: this.#now(), what: 'crash' })
+    for (const reader of hit) reader.crash()
+    this.history.push({ do: 'fault', at: this.now(), what: 'crash' })
     for (const sender of this.senders) this.cutSender(sender)
-    for (const reader of hit) if (this.chance.happens(0.7)) this.connect(reader)
+    for (const reader of hit) if (this.chance.happens(0.7)) reader.connect()
   }
 
   read(user: string): void {
@@ -255,22 +152,18 @@ class Good {
     const items = (this.logs.get(conversation) ?? [])
       .slice(-1 - this.chance.below(20))
       .map(({ seq, text }) => ({ seq, ...(text !== undefined && { text }) }))
-    this.history.push({ do: 'read', at: this.#now(), since, user, conversation, items, newest: true })
+    this.history.push({ do: 'read', at: this.now(), since, user, conversation, items, newest: true })
   }
 
   end(): void {
     for (const user of USERS) if (!this.members.has(user)) this.change(user)
     for (const reader of this.readers) {
-      if (!reader.connection) this.connect(reader)
-      for (const conversation of reader.cursors.keys()) {
-        const cursor = reader.cursors.get(conversation)
-        while (cursor && cursor.sent < (this.logs.get(conversation)?.length ?? 0))
-          this.#give(reader, conversation, false)
-      }
+      if (!reader.connection) reader.connect()
+      reader.finish()
     }
     this.at += 60_000
     for (const [conversation, entries] of this.logs)
-      this.history.push({ do: 'log', at: this.#now() + 3, conversation, entries })
+      this.history.push({ do: 'log', at: this.now() + 3, conversation, entries })
   }
 }
 
