@@ -1,14 +1,10 @@
-/** A stock MQTT client: it sends what it is told to, sends again what has no answer, and tells the model what it sees. */
+/** A stock MQTT client: it comes, goes, subscribes and acknowledges as it is told to, and tells the model what it sees. */
 import {
   ackPacket,
   connectPacket,
   decode,
   disconnectPacket,
   PUBACK,
-  PUBCOMP,
-  PUBREC,
-  PUBREL,
-  publishPacket,
   subscribePacket,
   unsubscribePacket,
   type Version,
@@ -16,7 +12,8 @@ import {
 import { type View, Wire } from '../../bench/wire/wire.ts'
 import type { Line } from '../simulation/network.ts'
 import type { Wish } from './life.ts'
-import type { Log, Message } from './log.ts'
+import type { Log } from './log.ts'
+import { Outbox } from './outbox.ts'
 import type { SessionModel } from './session.ts'
 
 export interface ClientIs {
@@ -33,44 +30,30 @@ interface World {
   wrong(what: string): void
   acknowledged(): void
 }
-interface Outgoing {
-  message: Message
-  topic: string
-  payload: string
-  qos: 0 | 1 | 2
-  sent: boolean
-  /** PUBREC came: only PUBREL is left to send. */
-  released: boolean
-}
 /** Whether packets still arrive; a client that lost its connection in silence does not know. */
 export type Loss = 'cut' | 'frozen' | 'taken over'
 
 export const inbox = (user: string) => `im/u/${user}/inbox`
-const MAX_IN_FLIGHT = 12
 const CONTROL_ID = 60_000
 
 export class Client {
   readonly is: ClientIs
   readonly session: SessionModel
+  readonly outbox: Outbox
   readonly #world: World
   #wire: Wire | undefined
   #line: Line | undefined
   /** Left open for the server to end. */
   #abandoned: Line[] = []
-  readonly #out = new Map<number, Outgoing>()
-  /** Of QoS 0, on this connection since the last quiet moment. */
-  #unanswered: Message[] = []
   /** A CONNECT was given up before its answer: it may arrive behind the next one, and take its session over. */
   overtaken = false
-  #ids = 0
-  #count = 0
   #controls = 0
-  #last: { conversation: string; topic: string; payload: string; message: Message } | undefined
 
   constructor(is: ClientIs, session: SessionModel, world: World) {
     this.is = is
     this.session = session
     this.#world = world
+    this.outbox = new Outbox(is, this, world)
   }
 
   get name(): string {
@@ -90,7 +73,7 @@ export class Client {
     return this.session.connected
   }
   get sending(): boolean {
-    return this.#out.size > 0
+    return this.outbox.sending
   }
 
   // ---- the connection ----
@@ -103,7 +86,7 @@ export class Client {
     wire.ears = {
       packet: (type, flags, body) => this.#wire === wire && this.#came(type, flags, body),
       publish: view => this.#wire === wire && this.#received(view),
-      ack: (type, id, code) => this.#wire === wire && this.#acked(type, id, code),
+      ack: (type, id, code) => this.#wire === wire && this.outbox.acked(type, id, code),
       closed: () => this.#wire === wire && this.#closed(),
       broken: error => this.#world.wrong(`${this.name}: ${error.stack}`),
     }
@@ -116,7 +99,7 @@ export class Client {
       ...(expirySeconds > 0 && { sessionExpiryInterval: expirySeconds }),
       ...(receiveMaximum && { receiveMaximum }),
     }
-    this.#send(
+    this.send(
       connectPacket(version, { clientId, username: user, password, clean, ...(version === 5 && { properties }) }),
     )
   }
@@ -141,9 +124,9 @@ export class Client {
   /** DISCONNECT; a client with something unanswered does not leave. */
   leave(expirySeconds?: number): void {
     const wire = this.#wire
-    if (!wire || !this.session.connected || this.session.frozen || this.#out.size > 0) return
+    if (!wire || !this.session.connected || this.session.frozen || this.sending) return
     const properties = expirySeconds === undefined ? undefined : { sessionExpiryInterval: expirySeconds }
-    this.#send(disconnectPacket(this.is.version, 0, properties))
+    this.send(disconnectPacket(this.is.version, 0, properties))
     if (expirySeconds !== undefined) this.session.life.expirySeconds = expirySeconds
     this.#gone()
     wire.stream.end()
@@ -172,79 +155,7 @@ export class Client {
     this.session.lost(this.#world.calm && !this.overtaken, how === 'frozen')
     this.#wire = undefined
     this.#line = undefined
-    for (const message of this.#unanswered.splice(0)) message.open = false
-  }
-
-  // ---- publishing ----
-
-  publish(conversation: string, topic: string, qos: 0 | 1 | 2, named: boolean): void {
-    if (this.#out.size >= MAX_IN_FLIGHT || (qos === 0 && !this.session.connected)) return
-    const nth = ++this.#count
-    const text = `${this.name} ${nth}`
-    const { user } = this.is
-    const message = this.#world.log.published({ text, conversation, from: user, client: this.name, nth })
-    const payload = named ? JSON.stringify({ text, clientMessageId: `${this.is.clientId}-${nth}` }) : text
-    if (named && qos > 0) this.#last = { conversation, topic, payload, message }
-    if (qos === 0) {
-      this.#unanswered.push(message)
-      this.#send(publishPacket(this.is.version, { topic, payload }))
-    } else this.#hold({ message, topic, payload, qos, sent: false, released: false })
-  }
-
-  /** The last message with a clientMessageId once more, as something new to MQTT. */
-  repeat(): void {
-    const last = this.#last
-    if (!last || this.#out.size >= MAX_IN_FLIGHT) return
-    const { log } = this.#world
-    const isIn = log.mayWrite(this.is.user, last.conversation)
-    const { message } = last
-    // What was refused before may be accepted now, in a later place.
-    if (!message.logged) return
-    Object.assign(message, message.open ? {} : { wasIn: isIn, wasOut: !isIn, open: true })
-    this.#hold({ ...last, qos: 1, sent: false, released: false })
-  }
-
-  #hold(out: Outgoing): void {
-    this.#ids = (this.#ids % 50_000) + 1
-    this.#out.set(this.#ids, out)
-    if (this.session.connected) this.#hand(this.#ids)
-  }
-
-  #hand(id: number): void {
-    const out = this.#out.get(id)
-    if (!out) return
-    if (out.released) this.#send(ackPacket(this.is.version, PUBREL, id))
-    else this.#send(publishPacket(this.is.version, { ...out, id, dup: out.sent }))
-    out.sent = true
-  }
-
-  #acked(type: number, id: number, code: number): void {
-    const out = this.#out.get(id)
-    if (!out) {
-      this.#world.wrong(`${this.name}: an acknowledgement of ${id}, which is nothing`)
-      return
-    }
-    if (type === PUBREC && code < 0x80) {
-      out.released = true
-      this.#hand(id)
-      return
-    }
-    if (type !== (out.qos === 1 ? PUBACK : code < 0x80 ? PUBCOMP : PUBREC))
-      this.#world.wrong(`${this.name}: ${id} is acknowledged by a packet of type ${type}`)
-    this.#out.delete(id)
-    const { message } = out
-    message.open = [...this.#out.values()].some(other => other.message === message)
-    this.#judge(message, code)
-  }
-
-  #judge(message: Message, code: number): void {
-    const { text, logged, wasIn, wasOut } = message
-    const tells = this.is.version === 5
-    if (code >= 0x80 && !logged && !message.open) message.refused = true
-    if (code >= 0x80 ? !wasOut : tells && !logged) this.#world.wrong(`"${text}" has the answer ${code}`)
-    // MQTT 3.1.1 has no other answer to one who may not write.
-    if (!tells && !logged && !wasOut) this.#world.wrong(`"${text}" is acknowledged and not there`)
-    if (code < 0x80 && wasIn && logged) this.#world.acknowledged()
+    this.outbox.lost()
   }
 
   /** Nothing is under way: everything has its answer. */
@@ -253,11 +164,7 @@ export class Client {
     const { connected, frozen } = this.session
     if (!connected || frozen) return
     this.#abandoned = []
-    for (const { message } of this.#out.values()) this.#world.wrong(`"${message.text}" has no answer`)
-    for (const message of this.#unanswered.splice(0)) {
-      message.open = false
-      if (!message.logged && !message.wasOut) this.#world.wrong(`"${message.text}" of QoS 0 is lost`)
-    }
+    this.outbox.quiet()
   }
 
   // ---- receiving ----
@@ -267,7 +174,7 @@ export class Client {
     if (packet.type === 'connack') {
       if (packet.code !== 0) this.#world.wrong(`${this.name}: CONNACK says ${packet.code}`)
       this.session.connack(packet.sessionPresent)
-      for (const id of [...this.#out.keys()]) this.#hand(id)
+      this.outbox.resume()
     } else if (packet.type === 'suback') this.session.suback(packet.codes)
     else if (packet.type === 'unsuback') this.session.unsuback(packet.codes, this.is.version)
     else if (packet.type !== 'disconnect') this.#world.wrong(`${this.name}: ${packet.type} came`)
@@ -286,12 +193,12 @@ export class Client {
   subscribe(filter: string): void {
     if (!this.session.connected || this.session.asking) return
     this.session.subscribing(filter)
-    this.#send(subscribePacket(this.is.version, this.#control(), [{ filter, qos: 1 }]))
+    this.send(subscribePacket(this.is.version, this.#control(), [{ filter, qos: 1 }]))
   }
   unsubscribe(filter: string): void {
     if (!this.session.connected || this.session.asking) return
     this.session.unsubscribing(filter)
-    this.#send(unsubscribePacket(this.is.version, this.#control(), [filter]))
+    this.send(unsubscribePacket(this.is.version, this.#control(), [filter]))
   }
   #control(): number {
     this.#controls = (this.#controls + 1) % 5_000
@@ -304,13 +211,13 @@ export class Client {
     const id = ids[nth % Math.max(1, ids.length)]
     if (id === undefined) return
     this.session.acknowledges(id)
-    this.#send(ackPacket(this.is.version, PUBACK, id))
+    this.send(ackPacket(this.is.version, PUBACK, id))
   }
   acknowledgeAll(): void {
     while (this.session.here.size > 0) this.acknowledge(0)
   }
 
-  #send(bytes: Uint8Array): void {
+  send(bytes: Uint8Array): void {
     this.#wire?.write(bytes)
     this.#wire?.flush()
   }

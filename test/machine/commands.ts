@@ -176,7 +176,7 @@ const publish = fc
           const client = at(world, nth)
           const other = client.is.user === 'alice' ? 'bob' : 'alice'
           const [conversation, topic] = group ? [GROUP, 'im/g/ops/send'] : ['u:alice:bob', `im/u/${other}/send`]
-          for (let i = 0; i < count; i++) client.publish(conversation as string, topic as string, qos, names)
+          for (let i = 0; i < count; i++) client.outbox.publish(conversation as string, topic as string, qos, names)
         }),
       ),
   )
@@ -185,7 +185,7 @@ const repeat = fc.tuple(pace, who).map(
     new Command(
       `repeat ${named(nth)}`,
       when,
-      stirs(world => at(world, nth).repeat()),
+      stirs(world => at(world, nth).outbox.repeat()),
     ),
 )
 const acknowledge = fc.tuple(pace, who, fc.nat(20)).map(

@@ -8,7 +8,7 @@ const bob = (world: World) => at(world, 1)
 const alice = (world: World) => at(world, 0)
 
 async function say(world: World): Promise<void> {
-  alice(world).publish('g:ops', 'im/g/ops/send', 1, false)
+  alice(world).outbox.publish('g:ops', 'im/g/ops/send', 1, false)
   await world.quiet()
 }
 
@@ -90,7 +90,7 @@ export const FOUND: [says: string, play: (world: World) => Promise<void>][] = [
   [
     'what a session published is known when it comes again, also after the session has expired',
     async world => {
-      bob(world).publish('g:ops', 'im/g/ops/send', 1, false)
+      bob(world).outbox.publish('g:ops', 'im/g/ops/send', 1, false)
       await world.reached(() => world.log.tail('g:ops') > 1)
       bob(world).lose('cut')
       await world.pass(100_000)

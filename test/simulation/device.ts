@@ -1,20 +1,17 @@
-/** A stock MQTT client of somebody: it sends and sends again, and acknowledges when it is told to. */
+/** A stock MQTT client of somebody: it comes and goes, subscribes, and acknowledges when it is told to. */
 import {
   ackPacket,
   connectPacket,
   decode,
   disconnectPacket,
   PUBACK,
-  PUBCOMP,
-  PUBREC,
-  PUBREL,
-  publishPacket,
   subscribePacket,
   type Version,
 } from '../../bench/wire/packets.ts'
 import { type View, Wire } from '../../bench/wire/wire.ts'
 import type { Operation } from '../checker/history.ts'
 import type { Line } from './network.ts'
+import { Outbox } from './outbox.ts'
 
 export interface DeviceIs {
   user: string
@@ -34,34 +31,16 @@ export interface World {
   dial(node: number): Line
 }
 
-interface Outgoing {
-  text: string
-  clientMessageId?: string | undefined
-  conversation: string
-  topic: string
-  payload: string
-  qos: 1 | 2
-  /** PUBREC came: only PUBREL is left to send. */
-  released: boolean
-  sent: boolean
-}
-
-const MAX_IN_FLIGHT = 8
 const INBOX_ID = 65_535
 
 export class Device {
   readonly is: DeviceIs
+  readonly outbox: Outbox
   readonly #world: World
   /** Its CONNACK came. */
   connected = false
   subscribed = false
   #subscribing = false
-  /** Packet id → what is not acknowledged, in the order of sending. */
-  #out = new Map<number, Outgoing>()
-  #ids = 0
-  #count = 0
-  /** Messages to each conversation. */
-  readonly #counts = new Map<string, number>()
   /** It has nothing of before, and begins a new session. */
   #blank = false
   /** Its session ends with this connection. */
@@ -78,6 +57,7 @@ export class Device {
   constructor(is: DeviceIs, world: World) {
     this.is = is
     this.#world = world
+    this.outbox = new Outbox(is, this, world)
   }
 
   get session(): string {
@@ -90,7 +70,7 @@ export class Device {
     return this.#wire === undefined
   }
   get sending(): boolean {
-    return this.#out.size > 0
+    return this.outbox.sending
   }
 
   connect(node: number): void {
@@ -107,7 +87,7 @@ export class Device {
     const wire: Wire = new Wire(line.client, version, {
       packet: (type, flags, body) => this.#wire === wire && this.#came(type, flags, body),
       publish: view => this.#wire === wire && this.#received(view, line),
-      ack: (type, id, code) => this.#wire === wire && this.#acked(type, id, code),
+      ack: (type, id, code) => this.#wire === wire && this.outbox.acked(type, id, code),
       closed: () => this.#wire === wire && this.#gone({}),
     })
     wire.acknowledges = false
@@ -116,7 +96,7 @@ export class Device {
       ...(persistent && { sessionExpiryInterval: 86_400 }),
       ...(receiveMaximum && { receiveMaximum }),
     }
-    this.#send(
+    this.send(
       connectPacket(version, {
         clientId,
         username: user,
@@ -152,8 +132,8 @@ export class Device {
 
   /** DISCONNECT; nothing that is unacknowledged is sent again. */
   leave(): void {
-    if (!this.#wire || !this.connected || this.#out.size > 0) return
-    this.#send(disconnectPacket(this.is.version))
+    if (!this.#wire || !this.connected || this.sending) return
+    this.send(disconnectPacket(this.is.version))
     const wire = this.#wire
     this.#gone({})
     wire.stream.end()
@@ -163,8 +143,7 @@ export class Device {
   forget(): void {
     this.drop()
     if (this.#wire) return
-    this.#out.clear()
-    this.#ids = 0
+    this.outbox.forget()
     this.#blank = true
     this.subscribed = false
   }
@@ -194,70 +173,6 @@ export class Device {
       })
   }
 
-  // ---- sending ----
-
-  say(conversation: string, topic: string, qos: 1 | 2): void {
-    if (this.#out.size >= MAX_IN_FLIGHT) return
-    const text = `${this.is.clientId}-${++this.#count}`
-    const clientMessageId = this.is.namesMessages ? this.#name(conversation) : undefined
-    this.#ids = this.#nextId()
-    const payload = clientMessageId ? JSON.stringify({ text, clientMessageId }) : text
-    this.#out.set(this.#ids, { text, clientMessageId, conversation, topic, payload, qos, released: false, sent: false })
-    if (this.connected) this.#hand(this.#ids)
-  }
-
-  /** Some clients count; others take the least that is free, so that an id is soon another message's. */
-  #nextId(): number {
-    if (this.is.version === 4) return (this.#ids % 60_000) + 1
-    let id = 1
-    while (this.#out.has(id)) id++
-    return id
-  }
-
-  /** What it names a message in one conversation, it names another in the next, and so do other people. */
-  #name(conversation: string): string {
-    const count = (this.#counts.get(conversation) ?? 0) + 1
-    this.#counts.set(conversation, count)
-    return `${this.is.clientId.slice(1)}-${count}`
-  }
-
-  #hand(id: number): void {
-    const out = this.#out.get(id)
-    if (!out) return
-    if (out.released) {
-      this.#send(ackPacket(this.is.version, PUBREL, id))
-      return
-    }
-    this.#world.tell({
-      do: 'sent',
-      at: this.#world.now(),
-      connection: this.connection,
-      from: this.is.user,
-      conversation: out.conversation,
-      text: out.text,
-      ...(out.clientMessageId && { clientMessageId: out.clientMessageId }),
-      ...(out.sent && { again: true }),
-    })
-    this.#send(publishPacket(this.is.version, { ...out, id, dup: out.sent }))
-    out.sent = true
-  }
-
-  #acked(type: number, id: number, code: number): void {
-    const out = this.#out.get(id)
-    if (!out) return
-    const at = this.#world.now()
-    if (code >= 0x80) {
-      this.#out.delete(id)
-      this.#world.tell({ do: 'refused', at, text: out.text, code: `0x${code.toString(16)}` })
-    } else if (type === PUBREC) {
-      out.released = true
-      this.#hand(id)
-    } else if (type === PUBACK || type === PUBCOMP) {
-      this.#out.delete(id)
-      this.#world.tell({ do: 'acknowledged', at, text: out.text })
-    }
-  }
-
   // ---- receiving ----
 
   #came(type: number, flags: number, body: Buffer): void {
@@ -273,7 +188,7 @@ export class Device {
       const { connection, session } = this
       if (!packet.sessionPresent) this.subscribed = false
       this.#world.tell({ do: 'connected', at, connection, session, user: this.is.user, resumed: packet.sessionPresent })
-      for (const id of [...this.#out.keys()]) this.#hand(id)
+      this.outbox.resume()
     } else if (packet.type === 'suback' && packet.codes[0] === 1) {
       this.subscribed = true
       this.#subscribing = false
@@ -284,7 +199,7 @@ export class Device {
   subscribe(): void {
     if (!this.connected || this.#subscribing) return
     this.#subscribing = true
-    this.#send(subscribePacket(this.is.version, INBOX_ID, [{ filter: `im/u/${this.is.user}/inbox`, qos: 1 }]))
+    this.send(subscribePacket(this.is.version, INBOX_ID, [{ filter: `im/u/${this.is.user}/inbox`, qos: 1 }]))
   }
 
   #received({ buffer, flags, id, payloadStart, payloadEnd }: View, line: Line): void {
@@ -309,10 +224,10 @@ export class Device {
   /** Acknowledges one of what it has received, in any order. */
   acknowledge(nth: number): void {
     const [id] = this.unacknowledged.splice(nth % Math.max(1, this.unacknowledged.length), 1)
-    if (id !== undefined) this.#send(ackPacket(this.is.version, PUBACK, id))
+    if (id !== undefined) this.send(ackPacket(this.is.version, PUBACK, id))
   }
 
-  #send(bytes: Uint8Array): void {
+  send(bytes: Uint8Array): void {
     this.#wire?.write(bytes)
     this.#wire?.flush()
   }

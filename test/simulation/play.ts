@@ -186,7 +186,7 @@ class Play {
     switch (this.#plan.next(chance)) {
       case 'say': {
         const [conversation, topic] = this.#plan.where(chance, device.is.user as Person)
-        device.say(conversation, topic, chance.happens(this.#plan.qos2) ? 2 : 1)
+        device.outbox.say(conversation, topic, chance.happens(this.#plan.qos2) ? 2 : 1)
         break
       }
       case 'acknowledge':
