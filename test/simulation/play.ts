@@ -2,14 +2,12 @@
 import type { Operation } from '../checker/history.ts'
 import { Chance } from '../support/proof.ts'
 import { Device } from './device.ts'
-import { Disk } from './disk.ts'
 import type { Image, Person } from './image.ts'
-import { type Line, line } from './network.ts'
 import { Office } from './office.ts'
 import { cast, type Plan, planOf } from './plan.ts'
-import { type SimulatedServer, start } from './server.ts'
+import { SETTLE_MS, ServerProcess } from './process.ts'
 import { virtualTimers } from './timers.ts'
-import { Life, Turns } from './turns.ts'
+import { Turns } from './turns.ts'
 
 export interface Outcome {
   history: Operation[]
@@ -18,14 +16,12 @@ export interface Outcome {
   steps: number
 }
 
-/** In this long after the last fault everything must have arrived. */
-const SETTLE_MS = 60_000
 /** Who is refused and comes again at once does so no longer. */
 const SETTLE_STEPS = 20_000
 
 export async function play(seed: number, image: Image): Promise<Outcome> {
   const run = new Play(seed, image)
-  const restore = virtualTimers(() => run.life)
+  const restore = virtualTimers(() => run.server.life)
   try {
     await run.all()
     return { history: run.history, failures: run.failures, steps: run.turns.steps }
@@ -39,39 +35,41 @@ class Play {
   readonly turns: Turns
   readonly history: Operation[] = []
   readonly failures: string[] = []
-  /** The server's process. */
-  life: Life
-  /** Networks and clients live on. */
-  readonly #outside: Life
-  readonly #disk: Disk
+  readonly server: ServerProcess
   readonly #plan: Plan
   readonly #devices: Device[]
   readonly #office: Office
-  #server: SimulatedServer | undefined
-  #starting: Promise<void> | undefined
-  #lines = new Set<Line>()
   #over = false
 
   constructor(seed: number, image: Image) {
     this.chance = new Chance(seed)
     this.turns = new Turns(this.chance)
-    this.#outside = new Life(this.turns)
-    this.life = new Life(this.turns)
-    this.#disk = new Disk(this.chance, image.batches)
     this.#plan = planOf(this.chance)
-    const world = {
-      now: () => this.turns.time,
-      tell: (operation: Operation) => {
-        if (!this.#over) this.history.push(operation)
-      },
-      dial: (node: number) => this.#dial(node),
+    const { chance, turns } = this
+    const tell = (operation: Operation) => {
+      if (!this.#over) this.history.push(operation)
     }
+    this.server = new ServerProcess(image, this.#plan, {
+      chance,
+      turns,
+      tell,
+      failed: what => this.failures.push(what),
+      isUp: ({ core, storage }) => {
+        this.#office.core = core
+        this.#office.storage = storage
+      },
+      isDown: died => {
+        this.#office.crashed()
+        if (died) for (const device of this.#devices) device.crashed()
+      },
+    })
+    const world = { now: () => turns.time, tell, dial: (node: number) => this.server.dial(node) }
     this.#devices = cast(this.#plan, this.chance, image.passwords).map(is => new Device(is, world))
     this.#office = new Office(world)
   }
 
   async all(): Promise<void> {
-    await this.#begin()
+    await this.server.begin()
     for (let i = 0; i < this.#plan.actions; i++) {
       await this.#act()
       for (let steps = this.chance.below(this.#plan.pace); steps > 0; steps--) await this.turns.step()
@@ -80,105 +78,6 @@ class Play {
     await this.#readLogs()
     await this.#end()
   }
-
-  // ---- the server ----
-
-  #begin(): Promise<void> {
-    this.#starting = this.#boot()
-    return this.#until(this.#starting)
-  }
-
-  async #boot(): Promise<void> {
-    const { life } = this
-    const { windowMessages, windowBytes } = this.#plan
-    const failed = (where: string, error: unknown) => {
-      if (!life.over)
-        this.failures.push(`${where}: ${(error as Error)?.stack ?? error} ${(error as Error)?.cause ?? ''}`)
-    }
-    const server = await start({
-      disk: this.#disk,
-      life,
-      chance: this.chance,
-      options: { windowMessages, windowBytes },
-      failed,
-    })
-    this.#server = server
-    this.#office.core = server.core
-    this.#office.storage = server.storage
-  }
-
-  #dial(node: number): Line {
-    const made = line(this.#outside, this.chance)
-    this.#lines.add(made)
-    if (this.#server) this.#server.take(node, made.server)
-    else made.cut()
-    return made
-  }
-
-  /** The server is stopped and started: nobody crashes, so nobody gets anything twice. */
-  async #restart(): Promise<void> {
-    const server = this.#server
-    if (!server || this.#disk.failing > 0) return
-    this.#fault('restart', true)
-    this.#server = undefined
-    this.#office.crashed()
-    await this.#until(server.stop())
-    this.#dies()
-    await this.#begin()
-    this.#fault('restart')
-  }
-
-  /** The process dies; with the power, what the disk had not synced may go too. */
-  async #crash(power: boolean): Promise<void> {
-    if (!this.#server) return
-    this.#fault(power ? 'crash: power cut' : 'crash: kill -9', true)
-    this.#server = undefined
-    this.#office.crashed()
-    for (const device of this.#devices) device.crashed()
-    this.#dies()
-    if (power) this.#disk.cutPower()
-    this.#mendDisk()
-    await this.#begin()
-    this.#fault(power ? 'crash: power cut' : 'crash: kill -9')
-  }
-
-  /** With a process end its sockets, those included that have not said who they are. */
-  #dies(): void {
-    this.turns.end(this.life)
-    for (const made of this.#lines) made.cut()
-    this.#lines.clear()
-    this.life = new Life(this.turns)
-  }
-
-  #breakDisk(): void {
-    this.#disk.failing = this.#plan.failing
-    this.#fault('disk fails', true)
-  }
-  #mendDisk(): void {
-    if (this.#disk.failing > 0) this.#fault('disk fails')
-    this.#disk.failing = 0
-  }
-
-  #fault(what: string, begins?: true): void {
-    this.history.push({ do: 'fault', at: this.turns.time, what, ...(begins && { begins }) })
-  }
-
-  async #until(work: Promise<unknown>): Promise<void> {
-    let over = false
-    const deadline = this.turns.time + SETTLE_MS
-    const watched = work.finally(() => {
-      over = true
-    })
-    watched.catch(() => {})
-    // What waits for nothing of ours, as an engine that opens, comes within a few turns.
-    for (let dead = 0; !over; dead = this.turns.dead ? dead + 1 : 0) {
-      if (this.turns.time > deadline || dead > 1_000) throw new Error('it never ends')
-      await this.turns.step()
-    }
-    await watched
-  }
-
-  // ---- what happens ----
 
   async #act(): Promise<void> {
     const { chance } = this
@@ -222,21 +121,21 @@ class Play {
         this.#office.retain(chance)
         break
       case 'disk':
-        if (this.#disk.failing > 0) this.#mendDisk()
-        else this.#breakDisk()
+        if (this.server.isDiskBad) this.server.mendDisk()
+        else this.server.breakDisk()
         break
       case 'restart':
-        await this.#restart()
+        await this.server.restart()
         break
       case 'crash':
-        await this.#crash(chance.happens(0.5))
+        await this.server.crash(chance.happens(0.5))
         break
     }
   }
 
   /** Nothing breaks any more; everybody comes back, reads and acknowledges. */
   async #settle(): Promise<void> {
-    this.#mendDisk()
+    this.server.mendDisk()
     // What stood still for a frozen connection must be done by then.
     await this.#goOn(() => this.turns.idle && this.#quiet())
     if (!this.#quiet()) this.failures.push(`after ${SETTLE_MS} ms without a fault ${this.#waiting()} still wait`)
@@ -271,17 +170,16 @@ class Play {
   }
 
   async #readLogs(): Promise<void> {
-    const storage = this.#server?.storage
+    const { storage } = this.#office
     if (!storage) throw new Error('there is no server at the end')
     const at = this.turns.time
-    await this.#until(this.#office.logs(storage, at))
+    await this.server.until(this.#office.logs(storage, at))
   }
 
   /** What ends from now on ends with the run: in its history everybody stays connected. */
   async #end(): Promise<void> {
     this.#over = true
-    this.turns.end(this.life)
     for (const device of this.#devices) device.crashed()
-    for (const made of this.#lines) made.client.destroy()
+    this.server.end()
   }
 }
