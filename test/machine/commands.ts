@@ -1,69 +1,10 @@
 /** What may happen, one command each: mostly without waiting for what it leads to, so that the next comes in the middle. */
-import fc, { type AsyncCommand } from 'fast-check'
+import fc from 'fast-check'
 import type { Client } from './client.ts'
+import { at, Command, named, pace, stirs, who } from './command.ts'
 import type { Wish } from './life.ts'
 import { GROUP } from './log.ts'
-import { FLUSHED_MS, type World } from './world.ts'
-
-/** What fast-check asks before a command; the model itself is in the world, and watches all the time. */
-export interface Model {
-  world: World
-}
-
-/** When a command begins, and how long what follows from it goes on before the next. */
-interface Pace {
-  seed: number
-  steps: number
-}
-type Act = (world: World) => void | Promise<void>
-
-class Command implements AsyncCommand<Model, World> {
-  readonly #says: string
-  readonly #pace: Pace
-  readonly #act: Act
-  readonly #may: (world: World) => boolean
-
-  constructor(says: string, pace: Pace, act: Act, may: (world: World) => boolean = () => true) {
-    this.#says = says
-    this.#pace = pace
-    this.#act = act
-    this.#may = may
-  }
-  check({ world }: Readonly<Model>): boolean {
-    return this.#may(world)
-  }
-  async run(_model: Model, world: World): Promise<void> {
-    world.figures.commands++
-    world.dice.begin(this.#pace.seed)
-    await this.#act(world)
-    await world.steps(this.#pace.steps)
-  }
-  toString(): string {
-    return `${this.#says} ~${this.#pace.steps}`
-  }
-}
-
-const pace: fc.Arbitrary<Pace> = fc.record({
-  seed: fc.noShrink(fc.nat(2 ** 31 - 1)),
-  steps: fc.constantFrom(0, 3, 10, 40),
-})
-const who = fc.nat(3)
-const at = (world: World, nth: number) => world.clients[nth] as Client
-const named = (nth: number) => ['alice/one', 'bob/one', 'bob/two', 'alice/two'][nth] as string
-const filters = ({ is: { user } }: Client) => [
-  `im/u/${user}/inbox`,
-  `im/u/${user}/inbox`,
-  'im/g/ops/message',
-  'im/g/+/message',
-  'im/u/+/inbox',
-]
-/** Under way from here on. */
-const stirs =
-  (act: Act): Act =>
-  world => {
-    world.calm = false
-    return act(world)
-  }
+import { FLUSHED_MS } from './world.ts'
 
 // ---- connections ----
 
@@ -134,6 +75,13 @@ const leave = fc.tuple(pace, who, fc.constantFrom(undefined, undefined, 0, 600))
 
 // ---- filters, publishing, acknowledging ----
 
+const filters = ({ is: { user } }: Client) => [
+  `im/u/${user}/inbox`,
+  `im/u/${user}/inbox`,
+  'im/g/ops/message',
+  'im/g/+/message',
+  'im/u/+/inbox',
+]
 const subscribe = fc.tuple(pace, who, fc.nat(4)).map(
   ([when, nth, which]) =>
     new Command(
