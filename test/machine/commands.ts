@@ -160,7 +160,7 @@ const change = fc.tuple(pace, fc.constantFrom('add' as const, 'add' as const, 'r
     new Command(
       `${what} bob`,
       when,
-      stirs(world => world.change(what)),
+      stirs(world => world.office.change(what)),
     ),
 )
 const crash = fc.tuple(pace, fc.boolean()).map(
@@ -201,7 +201,7 @@ const flood = pace.map(
     new Command(
       'flood',
       when,
-      stirs(world => world.flood(FLOOD)),
+      stirs(world => world.office.flood(FLOOD)),
       world => world.log.tail(GROUP) < FLOOD,
     ),
 )
@@ -211,7 +211,7 @@ const trim = fc.tuple(pace, fc.boolean(), fc.nat(100)).map(
     new Command(
       `trim ${percent} % of ${group ? 'group' : 'direct'}`,
       when,
-      stirs(world => world.trim(group ? GROUP : 'u:alice:bob', percent / 100)),
+      stirs(world => world.office.trim(group ? GROUP : 'u:alice:bob', percent / 100)),
     ),
 )
 

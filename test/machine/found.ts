@@ -16,12 +16,12 @@ export const FOUND: [says: string, play: (world: World) => Promise<void>][] = [
   [
     'a position of before is gone with the filter, also of a conversation that the member has left',
     async world => {
-      await world.change('leave')
+      await world.office.change('leave')
       bob(world).unsubscribe(inbox('bob'))
       await world.quiet()
       bob(world).subscribe(inbox('bob'))
       await world.quiet()
-      await world.change('add')
+      await world.office.change('add')
     },
   ],
   [
@@ -32,37 +32,37 @@ export const FOUND: [says: string, play: (world: World) => Promise<void>][] = [
       await world.quiet()
       bob(world).acknowledgeAll()
       await world.pass(FLUSHED_MS)
-      await world.change('leave')
+      await world.office.change('leave')
       bob(world).subscribe(inbox('bob'))
       await world.quiet()
       bob(world).lose('cut')
-      await world.change('add')
+      await world.office.change('add')
     },
   ],
   [
     'a session that ends with its connection tells the gap that its state of before knows of',
     async world => {
-      await world.change('leave')
+      await world.office.change('leave')
       bob(world).lose('cut')
       await world.comesIn(bob(world), { clean: false, expirySeconds: 0 })
-      await world.change('add')
+      await world.office.change('add')
     },
   ],
   [
     'a session that has acknowledged nothing yet is told of the gap too',
     async world => {
-      await world.change('leave')
+      await world.office.change('leave')
       bob(world).lose('cut')
       await world.comesIn(bob(world), { clean: true, expirySeconds: 60 })
       bob(world).subscribe(inbox('bob'))
       await world.quiet()
-      await world.change('add')
+      await world.office.change('add')
       await world.quiet()
       await say(world)
       bob(world).lose('cut')
       await world.quiet()
-      await world.change('remove')
-      await world.change('add')
+      await world.office.change('remove')
+      await world.office.change('add')
     },
   ],
   [
@@ -80,11 +80,11 @@ export const FOUND: [says: string, play: (world: World) => Promise<void>][] = [
       bob(world).leave(0)
       await world.quiet()
       await world.crash(true)
-      await world.change('leave')
+      await world.office.change('leave')
       await world.comesIn(bob(world), bob(world).lasting)
       bob(world).subscribe(inbox('bob'))
       await world.quiet()
-      await world.change('add')
+      await world.office.change('add')
     },
   ],
   [
@@ -102,7 +102,7 @@ export const FOUND: [says: string, play: (world: World) => Promise<void>][] = [
       for (let i = 0; i < 3; i++) await say(world)
       bob(world).lose('cut')
       await world.comesIn(bob(world), { clean: false, expirySeconds: 60, receiveMaximum: 1 })
-      await world.trim('g:ops', 0.8)
+      await world.office.trim('g:ops', 0.8)
     },
   ],
 ]

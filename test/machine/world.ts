@@ -1,17 +1,15 @@
 /** The world of one run of commands: the server on its disk, four clients of two users, and the model that watches them. */
 import type { StoredEntry } from '../../core/entry.ts'
-import type { ConversationKey, Tail } from '../../core/ports.ts'
-import type { Seq } from '../../protocol/ids.ts'
-import { Disk } from '../simulation/disk.ts'
-import { callerOf, type Image } from '../simulation/image.ts'
-import { type Line, line } from '../simulation/network.ts'
-import { type SimulatedServer, start } from '../simulation/server.ts'
+import type { Image } from '../simulation/image.ts'
+import type { Line } from '../simulation/network.ts'
 import { virtualTimers } from '../simulation/timers.ts'
-import { Life, Turns } from '../simulation/turns.ts'
+import { Turns } from '../simulation/turns.ts'
 import { Chance } from '../support/proof.ts'
 import { Client, type ClientIs, inbox } from './client.ts'
 import type { Wish } from './life.ts'
-import { GROUP, Log } from './log.ts'
+import { Log } from './log.ts'
+import { Office } from './office.ts'
+import { ServerProcess } from './process.ts'
 import { type Limits, SessionModel } from './session.ts'
 
 /** Chance that each command begins anew, so that a command that is left out changes little of the others. */
@@ -29,8 +27,6 @@ class Dice extends Chance {
   }
 }
 
-const CONVERSATIONS = [GROUP, 'u:alice:bob', 'n:alice', 'n:bob']
-const PAGE = 1_000
 /** What nobody waits for any more after so many steps. */
 const MAX_STEPS = 200_000
 /** The part of a passing time that is lived through, timer by timer. */
@@ -43,22 +39,19 @@ export class World {
   readonly dice = new Dice()
   readonly turns = new Turns(this.dice)
   readonly log = new Log(what => this.wrong(what))
+  readonly server: ServerProcess
+  readonly office = new Office(this)
   readonly clients: Client[]
   readonly #wrongs: string[] = []
-  readonly #outside = new Life(this.turns)
-  readonly #disk: Disk
   readonly #limits: Limits
-  readonly #lines = new Set<Line>()
   readonly #restore: () => void
-  #life = new Life(this.turns)
   readonly #until = this.turns.time + TOKENS_MS
-  #server: SimulatedServer | undefined
   /** Nothing was under way at the last quiet moment, and nothing was done since. */
   calm = true
   figures = { commands: 0, received: 0, acknowledged: 0, quiet: 0, crashes: 0 }
 
   constructor(image: Image, limits: Limits) {
-    this.#disk = new Disk(this.dice, image.batches)
+    this.server = new ServerProcess(image, limits, this)
     this.#limits = limits
     const cast: Omit<ClientIs, 'password'>[] = [
       { user: 'alice', clientId: 'one', version: 4 },
@@ -67,7 +60,7 @@ export class World {
       { user: 'alice', clientId: 'two', version: 5 },
     ]
     this.clients = cast.map(is => this.#client({ ...is, password: image.passwords[is.user] }))
-    this.#restore = virtualTimers(() => this.#life)
+    this.#restore = virtualTimers(() => this.server.life)
   }
 
   #client(is: ClientIs): Client {
@@ -96,16 +89,7 @@ export class World {
   // ---- the server ----
 
   async begin(): Promise<void> {
-    const life = this.#life
-    const failed = (where: string, error: unknown) => {
-      const { stack, cause } = error as Error
-      if (!life.over) this.wrong(`${where}: ${stack ?? error} ${cause ?? ''}`)
-    }
-    const starting = start({ disk: this.#disk, life, chance: this.dice, options: this.#limits, failed })
-    const server = await this.until(starting)
-    server.storage.log.follow((key, entry) => this.#appended(key.slice(3), entry))
-    this.#server = server
-    await this.readLogs()
+    await this.server.begin()
     for (const { session } of this.clients) session.restarted()
   }
 
@@ -117,30 +101,8 @@ export class World {
     await this.quiet()
   }
 
-  /** What is stored is what was told, and whatever became durable in the moment of a crash. */
-  async readLogs(): Promise<void> {
-    const log = this.#server?.storage.log
-    if (!log) return
-    for (const conversation of CONVERSATIONS) {
-      const key = `im/${conversation}` as ConversationKey
-      for (let after = 0; ; after += PAGE) {
-        const page = await this.until(log.read(key, { after: after as never, limit: PAGE }))
-        for (const entry of page) this.#stored(conversation, entry)
-        if (page.length === 0 && after < this.log.tail(conversation))
-          this.wrong(`${conversation} ends before ${this.log.tail(conversation)}`)
-        if (page.length < PAGE) break
-      }
-      this.judge()
-    }
-  }
-  #stored(conversation: string, entry: StoredEntry): void {
-    const told = this.log.at(conversation, entry.seq)
-    if (!told) this.#appended(conversation, entry)
-    else if (Buffer.compare(told.bytes, entry.bytes) !== 0)
-      this.wrong(`${conversation} ${entry.seq} is not what was told`)
-  }
-
-  #appended(conversation: string, entry: StoredEntry): void {
+  /** An entry became durable. */
+  appended(conversation: string, entry: StoredEntry): void {
     for (const { session } of this.clients) session.appended()
     const { seq, joined, left } = this.log.appended(conversation, entry)
     for (const { is, session } of this.clients) {
@@ -150,38 +112,20 @@ export class World {
   }
 
   dial(): Line {
-    const made = line(this.#outside, this.dice)
-    this.#lines.add(made)
-    if (this.#server) this.#server.take(0, made.server)
-    else made.cut()
-    return made
+    return this.server.dial()
   }
 
   async crash(power: boolean): Promise<void> {
     this.figures.crashes++
-    this.turns.end(this.#life)
     for (const client of this.clients) client.crashed(power)
-    for (const made of this.#lines) made.cut()
-    this.#lines.clear()
-    if (power) this.#disk.cutPower()
-    await this.#again()
+    this.server.die(power)
+    await this.begin()
   }
 
   /** SIGTERM, and a new process: nobody gets anything twice. */
   async restart(): Promise<void> {
-    const server = this.#server
-    this.#server = undefined
     for (const client of this.clients) client.ended()
-    if (server) await this.until(server.stop())
-    this.turns.end(this.#life)
-    for (const made of this.#lines) made.cut()
-    this.#lines.clear()
-    await this.#again()
-  }
-
-  async #again(): Promise<void> {
-    this.#life = new Life(this.turns)
-    this.#server = undefined
+    await this.server.stop()
     await this.begin()
   }
 
@@ -259,50 +203,6 @@ export class World {
     if (ms >= FLUSHED_MS) for (const { session } of this.clients) session.flushed()
   }
 
-  // ---- members ----
-
-  async change(what: 'add' | 'remove' | 'leave'): Promise<void> {
-    const core = this.#server?.core
-    const isIn = this.log.isIn('bob', GROUP)
-    if (!core || isIn === (what === 'add')) return
-    this.log.asks(what === 'add' ? 'added' : what === 'remove' ? 'removed' : 'left', 'bob')
-    if (what === 'remove') this.removals++
-    const group = GROUP.slice(2)
-    if (what === 'add') await this.until(core.run('addMembers', callerOf('alice'), { group, members: ['bob'] }))
-    else
-      await this.until(core.run('removeMember', callerOf(what === 'leave' ? 'bob' : 'alice'), { group, user: 'bob' }))
-    if (this.log.isIn('bob', GROUP) === isIn) this.wrong(`bob is ${isIn ? 'still' : 'not'} in`)
-  }
-  removals = 0
-
-  /** Removes the oldest entries of a conversation, up to some of all, while nothing is under way. */
-  async trim(conversation: string, share: number): Promise<void> {
-    const log = this.#server?.storage.log
-    if (!log) return
-    await this.quiet()
-    const below = 1 + Math.floor(share * this.log.tail(conversation))
-    const key = `im/${conversation}` as ConversationKey
-    await this.until(log.trim(key, below as Seq))
-    const [tail] = await this.until(log.tails([key]))
-    const { first } = tail as Tail
-    if (first > Math.max(below, this.log.first(conversation))) this.wrong(`${conversation} begins at ${first}`)
-    this.log.trims.set(conversation, [...(this.log.trims.get(conversation) ?? []), first])
-  }
-
-  /** So many entries at once. */
-  async flood(count: number): Promise<void> {
-    const core = this.#server?.core
-    if (!core) return
-    const all = Array.from({ length: count }, () => {
-      const nth = ++this.#flooded
-      const text = `office ${nth}`
-      this.log.published({ text, conversation: GROUP, from: 'alice', client: 'office', nth })
-      return core.run('sendMessage', callerOf('alice'), { conversation: GROUP, text })
-    })
-    await this.until(Promise.all(all))
-  }
-  #flooded = 0
-
   /** Everybody comes back and acknowledges until nothing comes any more: then nothing may be missing. */
   async settle(): Promise<void> {
     for (const client of this.clients) {
@@ -315,18 +215,18 @@ export class World {
       for (const client of this.clients) client.acknowledgeAll()
       await this.quiet()
     }
-    if (this.log.notices !== this.removals) this.wrong(`${this.log.notices} notices of ${this.removals} removals`)
-    await this.readLogs()
+    if (this.log.notices !== this.office.removals)
+      this.wrong(`${this.log.notices} notices of ${this.office.removals} removals`)
+    await this.server.readLogs()
     this.judge()
   }
 
   end(): void {
-    this.turns.end(this.#life)
     for (const client of this.clients) {
       this.figures.received += client.session.received
       client.ended()
     }
-    for (const made of this.#lines) made.client.destroy()
+    this.server.end()
     this.#restore()
   }
 }
