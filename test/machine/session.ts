@@ -2,25 +2,14 @@
  * What a session must hold: its filters, its position in every conversation, and what is in flight. What is told to it
  * is what the client does and gets; it says at once what the client may not get, and at quiet moments what is missing.
  */
-import { ANY, Filters, HELD, type Hold, SOUGHT } from './filters.ts'
+import { Arrivals, type Received } from './arrivals.ts'
+import { Filters, type Hold } from './filters.ts'
+import { Flights } from './flights.ts'
 import { SessionLife, type Wish } from './life.ts'
 import type { Log } from './log.ts'
-import { type Flight, Seat } from './seat.ts'
+import type { Flight } from './seat.ts'
+import { Seats } from './seats.ts'
 
-export interface Received {
-  topic: string
-  qos: number
-  dup: boolean
-  id: number
-  payload: Buffer
-}
-/** How something came. */
-interface Seen {
-  dup: boolean
-  /** In place of what retention removed. */
-  trimmed: boolean
-  says: string
-}
 export interface Limits {
   windowMessages: number
   windowBytes: number
@@ -34,36 +23,38 @@ interface Needs {
   wrong(what: string): void
 }
 
-const CONVERSATIONS = ['g:ops', 'u:alice:bob', 'n:alice', 'n:bob']
-const FOREVER = Number.POSITIVE_INFINITY
 /** A window of so many bytes is never what holds an entry back. */
 const MANY_BYTES = 100_000
 
 export class SessionModel {
   readonly #needs: Needs
   readonly filters = new Filters()
-  readonly #seats = new Map<string, Seat>()
-  /** In the order of sending. */
-  #flights: Flight[] = []
-  /** Unacknowledged on this connection, what is not resent any more included. */
-  readonly here = new Map<number, Flight>()
+  readonly #seats: Seats
+  readonly #flights: Flights
+  readonly #arrivals: Arrivals
   readonly life: SessionLife
   connected = false
   frozen = false
-  /** The server may have sent what the client did not get. */
-  #blind = false
   /** The server was not told that the connection is gone. */
   #silent = false
   #ask: { filter: string; before: Hold | undefined; wasIn: boolean; wasOut: boolean } | undefined
-  /** What must come again on this connection, from here on. */
-  #resends: Flight[] = []
-  #freshCame = false
-  #limit = 0
   received = 0
 
   constructor(needs: Needs) {
     this.#needs = needs
     this.life = new SessionLife(needs.now)
+    const { filters } = this
+    const seats = new Seats(needs, filters)
+    const flights = new Flights(flight => seats.isOver(flight))
+    const wrong = (what: string) => this.#wrong(what)
+    this.#seats = seats
+    this.#flights = flights
+    this.#arrivals = new Arrivals({ ...needs, filters, seats, flights, wrong, isConnected: () => this.connected })
+  }
+
+  /** Unacknowledged on this connection. */
+  get here(): ReadonlyMap<number, Flight> {
+    return this.#flights.here
   }
 
   get asking(): boolean {
@@ -85,17 +76,16 @@ export class SessionModel {
     if (!present) this.#forget()
     this.connected = true
     this.frozen = false
-    this.#freshCame = false
-    this.#resends = [...this.#flights]
+    this.#arrivals.connected()
     const { windowMessages } = this.#needs.limits
-    this.#limit = Math.min(wish.receiveMaximum ?? windowMessages, windowMessages)
+    this.#flights.connected(Math.min(wish.receiveMaximum ?? windowMessages, windowMessages))
   }
 
   #forget(): void {
     this.filters.clear()
     this.#seats.clear()
-    this.#flights = []
-    this.#blind = false
+    this.#flights.forget()
+    this.#arrivals.blind = false
   }
 
   /** The connection is gone for the client, and will be for the server; in the middle of something unless `calm`. */
@@ -109,19 +99,15 @@ export class SessionModel {
     }
     if (!this.connected) {
       // The server may have taken the CONNECT that was given up, and sent what the one before had no room for.
-      this.#blind = true
+      this.#arrivals.blind = true
       return
     }
     this.connected = false
     this.frozen = false
     this.#ask = undefined
-    this.here.clear()
-    for (const flight of this.#flights) {
-      flight.here = false
-      if (flight.acked) flight.unsure = true
-    }
+    this.#flights.lost()
     for (const seat of this.#seats.values()) seat.doubt()
-    if (!calm || this.#silent) this.#blind = true
+    if (!calm || this.#silent) this.#arrivals.blind = true
     if (!this.life.lost()) this.#forget()
   }
 
@@ -139,11 +125,7 @@ export class SessionModel {
     const before = this.filters.get(filter)
     this.#ask = { filter, before, wasIn: isIn, wasOut: !isIn }
     if (!before) this.filters.set(filter, 'asked')
-    for (const conversation of CONVERSATIONS) {
-      if (this.#seats.has(conversation) || !log.isIn(user, conversation) || !this.filters.take(conversation, ANY))
-        continue
-      this.#seats.set(conversation, new Seat(log.tail(conversation) + 1, FOREVER, false))
-    }
+    this.#seats.sought()
   }
 
   suback(codes: readonly number[]): void {
@@ -158,8 +140,7 @@ export class SessionModel {
     if (granted ? !open && !wasIn : open || !wasOut) this.#wrong(`SUBACK of ${filter} says ${codes}`)
     if (granted) this.filters.set(filter, 'held')
     else if (before === undefined) this.filters.delete(filter)
-    for (const [conversation, seat] of this.#seats)
-      if (this.filters.take(conversation, HELD)) seat.settle(this.#needs.log.tail(conversation))
+    this.#seats.granted()
     this.#prune()
   }
 
@@ -167,7 +148,7 @@ export class SessionModel {
     const before = this.filters.get(filter)
     this.#ask = { filter, before, wasIn: true, wasOut: true }
     if (before) this.filters.set(filter, 'doubted')
-    for (const [conversation, seat] of this.#seats) if (!this.filters.take(conversation, HELD)) seat.loosen()
+    this.#seats.loosen()
   }
 
   unsuback(codes: readonly number[], version: number): void {
@@ -185,143 +166,31 @@ export class SessionModel {
 
   /** What no filter takes any more has no position; what is in flight of it is not sent again. */
   #prune(): void {
-    for (const conversation of this.#seats.keys())
-      if (!this.filters.take(conversation, ANY)) this.#seats.delete(conversation)
-    this.#flights = this.#flights.filter(({ conversation, seat }) => this.#seats.get(conversation) === seat)
+    this.#seats.prune()
+    this.#flights.keep(({ conversation, seat }) => this.#seats.get(conversation) === seat)
   }
 
   // ---- membership ----
 
   joined(conversation: string, seq: number): void {
     if (this.#ask) this.#ask.wasIn = true
-    if (!this.filters.take(conversation, ANY)) return
-    const seat = this.#seats.get(conversation)
-    if (seat) {
-      seat.rejoined(seq)
-      return
-    }
-    const fresh = new Seat(seq, this.filters.take(conversation, HELD) ? seq - 1 : FOREVER, true)
-    if (!this.filters.take(conversation, SOUGHT)) fresh.loosen()
-    this.#seats.set(conversation, fresh)
+    this.#seats.joined(conversation, seq)
   }
   left(conversation: string): void {
     if (this.#ask) this.#ask.wasOut = true
-    this.#seats.get(conversation)?.doubt()
+    this.#seats.left(conversation)
   }
 
   // ---- what comes ----
 
-  came({ topic, qos, dup, id, payload }: Received): void {
+  came(received: Received): void {
     this.received++
-    const entry = JSON.parse(payload.toString()) as Record<string, unknown>
-    const conversation = entry.conversation as string
-    const gap = entry.kind === 'gap'
-    const seq = (gap ? entry.to : entry.seq) as number
-    const from = (gap ? entry.from : seq) as number
-    const trimmed = entry.reason === 'retention'
-    const says = `${gap ? `gap ${from} to` : 'entry'} ${seq} of ${conversation}, id ${id}${dup ? ', DUP' : ''}`
-    if (!this.connected) {
-      this.#wrong(`${says} came before CONNACK`)
-      return
-    }
-    if (qos !== 1) this.#wrong(`${says} came at QoS ${qos}`)
-    if (this.here.has(id)) this.#wrong(`${says} came with an id that is in use`)
-    if (!this.filters.topics(this.#needs.user, conversation).includes(topic)) this.#wrong(`${says} came on ${topic}`)
-    if (!gap) this.#mustBeStored(conversation, seq, payload, says)
-    const seat = this.#seats.get(conversation)
-    if (!seat) {
-      this.#wrong(`${says} came, and no filter takes it`)
-      return
-    }
-    const known = dup && this.#resent(id, seat, from, seq)
-    const flight = known || {
-      id,
-      conversation,
-      from,
-      seq,
-      gap,
-      bytes: payload.length,
-      seat,
-      here: true,
-      acked: false,
-      unsure: false,
-      optional: seat.optional,
-    }
-    if (!known) this.#fresh(seat, flight, { dup, trimmed, says })
-    flight.here = true
-    flight.acked = false
-    flight.unsure = false
-    this.here.set(id, flight)
-    if (this.here.size > this.#limit) this.#wrong(`${says} is more than the window of ${this.#limit}`)
-  }
-
-  #mustBeStored(conversation: string, seq: number, payload: Buffer, says: string): void {
-    const { log, user } = this.#needs
-    const stored = log.at(conversation, seq)
-    if (!stored || payload.compare(stored.bytes) !== 0) this.#wrong(`${says} is not what is stored`)
-    if (seq < log.first(conversation)) this.#wrong(`${says} was removed`)
-    if (!log.stay(user, conversation, seq)) this.#wrong(`${says} came to one who was not a member`)
-  }
-
-  /** One that was in flight, in the order in which they were sent. */
-  #resent(id: number, seat: Seat, from: number, seq: number): Flight | undefined {
-    for (let at = 0; at < this.#resends.length; at++) {
-      const flight = this.#resends[at] as Flight
-      if (flight.id === id && flight.seat === seat && flight.seq === seq && flight.from === from) {
-        this.#resends.splice(0, at + 1)
-        return flight
-      }
-      if (!this.#mayStayAway(flight)) return undefined
-    }
-    return undefined
-  }
-  #mayStayAway(flight: Flight): boolean {
-    return flight.acked || this.#isOver(flight)
-  }
-  /** No filter takes it, or the member has left since. */
-  #isOver({ optional, seat, conversation, seq }: Flight): boolean {
-    const { log, user } = this.#needs
-    const stay = log.stay(user, conversation)
-    return optional || this.#seats.get(conversation) !== seat || stay?.left !== FOREVER || seq < stay.joined - 1
-  }
-
-  #fresh(seat: Seat, flight: Flight, { dup, trimmed, says }: Seen): void {
-    const left = this.#resends.filter(waiting => !this.#mayStayAway(waiting))
-    if (left.length > 0)
-      this.#wrong(`${says} came before ${left[0]?.seq} of ${left[0]?.conversation}, which is in flight`)
-    if (dup && (this.#freshCame || !this.#blind)) this.#wrong(`${says} was never sent before`)
-    if (!dup) {
-      this.#freshCame = true
-      if (this.here.size >= this.#room) this.#wrong(`${says} is more than entries have of the window`)
-    }
-    const { conversation, from, seq } = flight
-    const bounds = this.#needs.log.trims.get(conversation) ?? []
-    const wrong = trimmed
-      ? seat.trimmed(from, seq, dup, bounds)
-      : flight.gap
-        ? seat.gap(from, seq, dup)
-        : seat.entry(seq, dup)
-    if (wrong) this.#wrong(`${says}: ${wrong}`)
-    if (flight.gap && !trimmed) {
-      this.#flights = this.#flights.filter(other => other.seat !== seat || other.seq >= flight.seq)
-      this.#resends = this.#resends.filter(other => this.#flights.includes(other))
-    }
-    seat.unacked.set(flight.seq, flight)
-    this.#flights.push(flight)
-  }
-
-  /** A share of the window is kept for what is not entries. */
-  get #room(): number {
-    return this.#limit - Math.min(8, Math.floor(this.#limit / 4))
+    this.#arrivals.came(received)
   }
 
   /** PUBACK of the client. */
   acknowledges(id: number): void {
-    const flight = this.here.get(id)
-    this.here.delete(id)
-    if (!flight) return
-    flight.acked = true
-    flight.here = false
+    this.#flights.acknowledges(id)
   }
 
   // ---- moments ----
@@ -337,52 +206,14 @@ export class SessionModel {
     }
     if (this.#ask) this.#wrong(`${this.#ask.filter} has no answer`)
     for (const seat of this.#seats.values()) seat.placed()
-    if (!this.#resolveFlights()) return
-    this.#blind = false
-    const few = this.#needs.limits.windowBytes < MANY_BYTES
-    const full = this.here.size >= this.#room || (few && this.here.size > 0)
-    for (const [conversation, seat] of this.#seats) {
-      if (full) continue
-      const owed = this.#owed(conversation, seat)
-      if (owed === undefined) this.#settle(conversation, seat)
-      else this.#wrong(`${owed} of ${conversation} does not come`)
-    }
-  }
-
-  /** What was acknowledged is, and what was to come again has; false where the window keeps it waiting. */
-  #resolveFlights(): boolean {
-    const waits = this.here.size >= this.#limit
-    const missing = this.#resends.find(flight => !this.#mayStayAway(flight))
+    const { full: waits, missing } = this.#flights
     if (missing && !waits) this.#wrong(`${missing.seq} of ${missing.conversation} is not sent again`)
-    if (!waits) this.#resends = []
-    const open = new Set(this.#resends)
-    for (const flight of this.#flights) {
-      // Of what would not come again either way it stays unknown whether its acknowledgement arrived.
-      const known = !flight.unsure || !this.#isOver(flight)
-      if (flight.acked && !flight.here && !open.has(flight) && known) flight.seat.acknowledged(flight)
-    }
-    this.#flights = this.#flights.filter(flight => flight.here || open.has(flight))
-    return !waits
-  }
-
-  /** The first entry that must come and has not. */
-  #owed(conversation: string, seat: Seat): number | undefined {
-    const { log, user } = this.#needs
-    if (seat.optional || !this.filters.take(conversation, HELD) || !log.isIn(user, conversation)) return undefined
-    const floor = (log.stay(user, conversation)?.joined ?? 1) - 1
-    const again = [...seat.must.keys()].filter(seq => seq >= floor)
-    if (again.length > 0) return Math.min(...again)
-    const next = Math.max(seat.next, seat.startBy + 1)
-    return next <= log.tail(conversation) ? next : undefined
-  }
-
-  /** All of it has come: the position is known. */
-  #settle(conversation: string, seat: Seat): void {
-    const { log, user } = this.#needs
-    if (seat.optional || !this.filters.take(conversation, HELD) || !log.isIn(user, conversation)) return
-    seat.may.clear()
-    seat.next = Math.max(seat.next, log.tail(conversation) + 1)
-    seat.startBy = seat.next - 1
+    this.#flights.quiet()
+    if (waits) return
+    this.#arrivals.blind = false
+    const few = this.#needs.limits.windowBytes < MANY_BYTES
+    const full = this.here.size >= this.#flights.room || (few && this.here.size > 0)
+    if (!full) for (const owed of this.#seats.settle()) this.#wrong(`${owed} does not come`)
   }
 
   flushed(): void {
@@ -390,7 +221,7 @@ export class SessionModel {
   }
   /** An entry of any conversation became durable. */
   appended(): void {
-    if (this.life.leaves) this.#blind = true
+    if (this.life.leaves) this.#arrivals.blind = true
     for (const seat of this.#seats.values()) seat.synced()
   }
 
@@ -401,8 +232,8 @@ export class SessionModel {
     this.#silent = false
     if (stable || this.life.alive === false) return
     for (const seat of this.#seats.values()) seat.crash(power)
-    this.#flights = []
-    this.#blind = true
+    this.#flights.forget()
+    this.#arrivals.blind = true
     this.life.crashed()
   }
   /** The server is there again: whoever was connected before is away from now on. */
