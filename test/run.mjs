@@ -47,7 +47,7 @@ if (process.env.CASSANDRA) {
   process.stdout.write('\nOn two nodes, with connections to both in turns:\n')
   await play(
     files.filter(file => ON_TWO_NODES.has(basename(file, '.test.js'))),
-    1,
+    availableParallelism(),
   )
 }
 await ending.end()

@@ -5,11 +5,7 @@ import { join } from 'node:path'
 import { openRestoration, openStorage, withArchive } from '../storage/open.ts'
 import { archiveContract } from './contracts/archive.ts'
 import type { Engine } from './contracts/ground.ts'
-import { logContract } from './contracts/log.ts'
-import { logReadingContract } from './contracts/log-reading.ts'
-import { logTrimmingContract } from './contracts/log-trimming.ts'
-import { logWritesContract } from './contracts/log-writes.ts'
-import { recordsContract } from './contracts/records.ts'
+import { storageContracts } from './contracts/storage.ts'
 
 const ENGINES: Engine[] = [
   {
@@ -40,13 +36,7 @@ const ENGINES: Engine[] = [
   },
 ]
 
-for (const engine of ENGINES) {
-  logContract(engine)
-  logReadingContract(engine)
-  logWritesContract(engine)
-  logTrimmingContract(engine)
-  recordsContract(engine)
-}
+for (const engine of ENGINES) storageContracts(engine)
 
 archiveContract('level', async t => {
   const directory = await mkdtemp(join(tmpdir(), 'storage-'))
