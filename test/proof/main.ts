@@ -53,7 +53,8 @@ for (const { name, claim, share, ...proof } of plays) {
   process.stdout.write(`${name}: ${command}\n`)
   const startedAt = performance.now()
   const { passed, figures } = await play(command)
-  const seconds = Math.round((performance.now() - startedAt) / 1000)
+  // One that went on from what it had kept says how long all of it took.
+  const seconds = Number(figures.seconds ?? Math.round((performance.now() - startedAt) / 1000))
   const date = new Date().toISOString().slice(0, 10)
   const at = isDirty ? `${commit} with changes` : commit
   outcomes[name] = { claim, command, share, date, commit: at, passed, seconds, figures }
