@@ -66,6 +66,24 @@ test('what becomes of a write whose answer is lost is found out', { skip }, asyn
       assert.deepEqual(heard, range(1, 5))
     })
 
+  for (const [i, fate] of QUICK.entries())
+    await t.test(`a removal of which a write is ${fate} is done in the end, and repeats are still found`, async () => {
+      const here = conversation(`g:trim${i}`)
+      for (const n of range(1, 25)) await bad.log.append(here, says(`${n}`, `c-${n}`))
+      for (const nth of [1, 2]) {
+        const { count } = cuts
+        once(cuts, fate, nth)
+        await bad.log.trim(here, seq(10 * nth + 1))
+        await cuts.release()
+        assert.equal(cuts.count, count + 1)
+        const [end] = await good.log.tails([here])
+        assert.deepEqual([end?.first, end?.seq], [10 * nth + 1, 25])
+        assert.deepEqual(await textsOf(good, here), range(10 * nth + 1, 25).map(String))
+        const again = await good.log.append(here, says('3', 'c-3'))
+        assert.deepEqual([again.seq, again.repeated, again.entry.retracted], [3, true, 'retention'])
+      }
+    })
+
   await t.test('an append that may come late is not refused for good', async () => {
     const here = conversation('g:judged')
     await bad.log.append(here, says('before'))

@@ -16,7 +16,7 @@ import { engineOn } from './support/keyspace.ts'
 const skip = withoutCluster()
 const ending = new Ending()
 const ring = skip ? undefined : await CassandraNodes.start(ending, { nodes: 3, heapMiB: 768 })
-if (ring) storageContracts(engineOn('three nodes of cassandra', ring.hosts))
+if (ring) storageContracts(engineOn('three nodes of cassandra', ring.hosts, 0.25))
 // What goes first is asked for first: the keyspace of the contracts needs the nodes.
 after(() => ending.end())
 

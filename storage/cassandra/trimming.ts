@@ -10,6 +10,8 @@ import type { Row, Statement } from './ring.ts'
 
 /** What stays of entries is written so many at a time. */
 const AT_ONCE = 200
+/** Before what has no known outcome is written again. */
+const PAUSES_MS = [20, 100, 500]
 
 export async function trim(shared: Shared, conversation: ConversationKey, below: Seq): Promise<void> {
   const { ends, ring } = shared
@@ -28,12 +30,8 @@ export async function trim(shared: Shared, conversation: ConversationKey, below:
 }
 
 /** A bucket that is full and whose entries nobody reads any more. Other servers may be at it as well. */
-async function empty(
-  { ring, ends, retractions }: Shared,
-  conversation: ConversationKey,
-  bucket: number,
-  forgotten: number,
-): Promise<void> {
+async function empty(shared: Shared, conversation: ConversationKey, bucket: number, forgotten: number): Promise<void> {
+  const { ring, ends, retractions } = shared
   const columns = 'seq, kind, sender, n, sent_at, entry, retracted, lock'
   const query = `SELECT ${columns} FROM log WHERE conversation = ? AND bucket = ? AND seq > ?`
   const found = await ring.read(query, [conversation, bucket, forgotten])
@@ -43,9 +41,9 @@ async function empty(
   for (let at = 0; at < remains.length; at += AT_ONCE) {
     const some = remains.slice(at, at + AT_ONCE)
     // Where somebody has removed one of them already, the others stay all the same.
-    if (!(await set(ring, [holds, ...some]))) for (const one of some) await set(ring, [holds, one])
+    if (!(await set(shared, [holds, ...some]))) for (const one of some) await set(shared, [holds, one])
   }
-  await set(ring, [
+  await set(shared, [
     holds,
     ['DELETE FROM log WHERE conversation = ? AND bucket = ? AND seq > 0', [conversation, bucket]],
   ])
@@ -76,18 +74,19 @@ function keep(conversation: ConversationKey, bucket: number, row: Row): Statemen
 
 /** What finds repeats in buckets where none is looked for any more. */
 async function forget(
-  { ring, ends, clock }: Shared,
+  shared: Shared,
   conversation: ConversationKey,
   { seq, first }: End,
   forgotten: number,
 ): Promise<void> {
+  const { ring, ends, clock } = shared
   const below = Math.min(first - 1, seq - KNOWN_ENTRIES)
   for (let bucket = ends.bucketOf(forgotten + 1); ends.lastOf(bucket) <= below; bucket++) {
     const query = 'SELECT tail_at FROM log WHERE conversation = ? AND bucket = ? LIMIT 1'
     const [row] = await ring.read(query, [conversation, bucket])
     if (!row || Number(row.tail_at) >= clock.now() - KNOWN_MS) return
     const last = ends.lastOf(bucket)
-    await set(ring, [
+    await set(shared, [
       holdsAt(conversation, bucket, last),
       [
         `DELETE FROM log WHERE conversation = ? AND bucket = ? AND seq = 0 AND name >= 'c:' AND name < 'c;'`,
@@ -98,8 +97,16 @@ async function forget(
   }
 }
 
-async function set(ring: Shared['ring'], statements: readonly Statement[]): Promise<boolean> {
-  const { outcome, cause } = await ring.compareAndSet(statements)
-  if (outcome === 'unknown') throw new Fault('log-unavailable', {}, { cause })
-  return outcome === 'applied'
+/**
+ * Whether its conditions held. Replicas that several servers ask at once may leave it open whether it was written: it is written
+ * again, as twice is the same as once.
+ */
+async function set({ ring, pause }: Shared, statements: readonly Statement[]): Promise<boolean> {
+  for (let tries = 0; ; tries++) {
+    const { outcome, cause } = await ring.compareAndSet(statements)
+    if (outcome !== 'unknown') return outcome === 'applied'
+    const ms = PAUSES_MS[tries]
+    if (ms === undefined) throw new Fault('log-unavailable', {}, { cause })
+    await pause(ms)
+  }
 }

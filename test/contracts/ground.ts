@@ -17,9 +17,13 @@ export interface Engine {
   keeps: boolean
   /** Whether nobody else writes: changes of an append are asked for once, and a write and an append come as they are called. */
   alone: boolean
+  /** The share of each property's runs that is played, where they take long; 1 as long as nothing else is said. */
+  share?: number
   /** Fresh storage for one test; `open` opens the same data each time. Whatever it holds goes with the test. */
   make(t: TestContext): Promise<{ open(clock: Clock): Promise<Storage> }>
 }
+
+export const runsOf = ({ share = 1 }: Engine, runs: number): number => Math.ceil(runs * share)
 
 export class Ground implements AsyncDisposable {
   readonly clock = new TestClock()

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import type { ReadRange } from '../../core/ports.ts'
-import { conversation, type Engine, fault, Ground, OPS, range, says, seq } from './ground.ts'
+import { conversation, type Engine, fault, Ground, OPS, range, runsOf, says, seq } from './ground.ts'
 
 export function logReadingContract(engine: Engine): void {
   describe(`log on ${engine.name}: what is read`, () => {
@@ -45,7 +45,7 @@ export function logReadingContract(engine: Engine): void {
         const shown = (entry: (typeof all)[number]) => [entry.seq, Buffer.from(entry.bytes).toString()]
         assert.deepEqual(given.map(shown), expected.map(shown))
       })
-      await fc.assert(property, { numRuns: 150 })
+      await fc.assert(property, { numRuns: runsOf(engine, 150) })
     })
 
     test('nothing is read of a conversation that has nothing', async t => {

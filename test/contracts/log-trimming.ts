@@ -4,7 +4,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import type { StoredEntry } from '../../core/entry.ts'
 import type { MessageLog } from '../../core/ports.ts'
-import { conversation, type Engine, fault, Ground, OPS, range, recalls, says, seq } from './ground.ts'
+import { conversation, type Engine, fault, Ground, OPS, range, recalls, runsOf, says, seq } from './ground.ts'
 
 const seqs = (entries: readonly StoredEntry[]) => entries.map(entry => entry.seq)
 const end = async (log: MessageLog, key = OPS) => (await log.tails([key]))[0]
@@ -159,7 +159,7 @@ export function logTrimmingContract(engine: Engine): void {
         for (const n of [1, 1 + (below % 200), 200])
           assert.equal((await log.append(here, says(`${n}`, `c-${n}`))).seq, n)
       })
-      await fc.assert(property, { numRuns: 40 })
+      await fc.assert(property, { numRuns: runsOf(engine, 40) })
     })
   })
 }

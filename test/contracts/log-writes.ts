@@ -4,7 +4,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import type { StoredEntry } from '../../core/entry.ts'
 import { check, put, remove, table } from '../../core/ports.ts'
-import { conversation, type Engine, fault, Ground, OPS, range, recalls, says, seq } from './ground.ts'
+import { conversation, type Engine, fault, Ground, OPS, range, recalls, runsOf, says, seq } from './ground.ts'
 
 const NOTES = table<{ text: string }>('notes')
 const WIDE = table<{ of: string }>('wide', { byOf: (row, { key }) => ({ partition: row.of, sort: key }) })
@@ -168,7 +168,7 @@ export function logWritesContract(engine: Engine): void {
         assert.equal(tail?.seq, all.filter(move => move === 'append').length)
         assert.equal((await ground.records.get(NOTES, here, 'counter'))?.version ?? 0, version)
       })
-      await fc.assert(property, { numRuns: 40 })
+      await fc.assert(property, { numRuns: runsOf(engine, 40) })
     })
   })
 }

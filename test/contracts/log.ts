@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import type { StoredEntry } from '../../core/entry.ts'
-import { conversation, type Engine, fault, Ground, OPS, range, says } from './ground.ts'
+import { conversation, type Engine, fault, Ground, OPS, range, runsOf, says } from './ground.ts'
 
 const jsonOf = (entry: StoredEntry) => Buffer.from(entry.bytes).toString()
 const seqs = (entries: readonly StoredEntry[]) => entries.map(entry => entry.seq)
@@ -154,7 +154,7 @@ export function logContract(engine: Engine): void {
           )
         }
       })
-      await fc.assert(property, { numRuns: 60 })
+      await fc.assert(property, { numRuns: runsOf(engine, 60) })
     })
 
     test('followers hear each entry in order, before its sender does', async t => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { type Found, put, remove, type ScanRange, table } from '../../core/ports.ts'
-import { type Engine, fault, Ground } from './ground.ts'
+import { type Engine, fault, Ground, runsOf } from './ground.ts'
 
 export interface Note {
   text: string
@@ -65,7 +65,7 @@ export function recordsScans(engine: Engine): void {
         )
       }
     })
-    await fc.assert(property, { numRuns: 80 })
+    await fc.assert(property, { numRuns: runsOf(engine, 80) })
   })
 
   test('an index holds what its rows are now', async t => {
@@ -100,7 +100,7 @@ export function recordsScans(engine: Engine): void {
         )
       }
     })
-    await fc.assert(property, { numRuns: 80 })
+    await fc.assert(property, { numRuns: runsOf(engine, 80) })
   })
 
   test('a limit outside 1 to 1,000 is refused, and a cursor made up finds its place', async t => {

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { type Change, check, put, putRanked, remove, removeRanked, table } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
-import { type Engine, fault, Ground, OPS, range, says } from './ground.ts'
+import { type Engine, fault, Ground, OPS, range, runsOf, says } from './ground.ts'
 import { BY_TOPIC, NOTES, type Note, recordsScans } from './records-scans.ts'
 
 const OTHERS = table<Note>('note')
@@ -111,7 +111,7 @@ export function recordsContract(engine: Engine): void {
         for (const [key, { rank }] of first) await records.write([removeRanked(of, 'p', key, rank)])
         assert.deepEqual(await records.getMany(of, [{ partition: 'p', key: 'a' }]), [undefined])
       })
-      await fc.assert(property, { numRuns: 40 })
+      await fc.assert(property, { numRuns: runsOf(engine, 40) })
     })
 
     test('a change that does not fit its table is a mistake', async t => {

@@ -58,12 +58,13 @@ export function sharedKeyspace(hosts: readonly string[]): () => Promise<Ours> {
 }
 
 /** What the contracts of storage are asked of. */
-export function engineOn(name: string, hosts: readonly string[]): Engine {
+export function engineOn(name: string, hosts: readonly string[], share = 1): Engine {
   const emptied = sharedKeyspace(hosts)
   return {
     name,
     keeps: true,
     alone: false,
+    share,
     async make() {
       const ours = await emptied()
       return { open: clock => openCassandra({ ...ours, clock, observer: {} }) }
