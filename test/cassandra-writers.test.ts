@@ -6,8 +6,8 @@ import type { StoredEntry } from '../core/entry.ts'
 import { type ConversationKey, put, putRanked, type Storage, table } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
 import { Hub } from '../storage/memory/hub.ts'
-import { conversation, range, recalls, says, seq } from './contracts/ground.ts'
-import { cassandra, keyspaceOf, openedBy } from './support/keyspace.ts'
+import { conversation, OPS, range, recalls, says, seq } from './contracts/ground.ts'
+import { cassandra, keyspaceOf, opened, openedBy } from './support/keyspace.ts'
 import { figures, scale, seedOfRun } from './support/proof.ts'
 
 const { hosts, skip } = await cassandra()
@@ -193,3 +193,20 @@ for (const [who, hub] of [
     figures(t, { appends: read.length, buckets: Math.ceil(read.length / SIZE), ms: Math.round(ms) })
   })
 }
+
+test('what its node announced to nobody is told where somebody reads how far it goes', { skip }, async t => {
+  const ours = keyspaceOf(t, hosts)
+  const hub = new Hub()
+  const mute = hub.join('mute')
+  mute.bus.publish = () => {}
+  const [one, other] = [await opened(t, ours, undefined, mute), await opened(t, ours, undefined, hub.join('n2'))]
+  const unheard = new Promise<void>(resolve => {
+    other.log.follow((_, { entry }) => {
+      if (entry.text === 'unheard') resolve()
+    })
+  })
+  await other.log.append(OPS, says('heard'))
+  await one.log.append(OPS, says('unheard'))
+  assert.equal((await other.log.tails([OPS]))[0]?.seq, 2)
+  await unheard
+})

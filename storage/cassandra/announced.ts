@@ -23,11 +23,11 @@ export interface Announced {
 export const channelOf = (conversation: ConversationKey) => `c/${conversation}`
 
 /** Four bytes with the length of the head, the head as JSON, and the entries one behind the other. */
-export function frameOf(entries: readonly StoredEntry[]): Buffer {
+export function frameOf(entries: readonly StoredEntry[], to: number = entries.at(-1)?.seq ?? 0): Buffer {
   const bytes = entries.reduce((sum, entry) => sum + entry.bytes.length, 0)
   const carried = bytes > MAX_BYTES ? [] : entries
   const facts = carried.map(({ seq, n, kind, from, sentAt, bytes }): Fact => [seq, n, kind, from, sentAt, bytes.length])
-  const head = Buffer.from(JSON.stringify({ to: entries.at(-1)?.seq ?? 0, entries: facts } satisfies Head))
+  const head = Buffer.from(JSON.stringify({ to, entries: facts } satisfies Head))
   const length = Buffer.alloc(HEAD_BYTES)
   length.writeUInt32BE(head.length)
   return Buffer.concat([length, head, ...carried.map(entry => entry.bytes)])

@@ -126,8 +126,12 @@ export class CassandraLog implements MessageLog, Shared {
   get(wanted: readonly { conversation: ConversationKey; seq: Seq }[]): Promise<(StoredEntry | undefined)[]> {
     return this.#reader.get(wanted)
   }
-  tails(conversations: readonly ConversationKey[]): Promise<Tail[]> {
-    return this.#reader.tails(conversations)
+  async tails(conversations: readonly ConversationKey[]): Promise<Tail[]> {
+    const tails = await this.#reader.tails(conversations)
+    // What was stored and announced to nobody is told here, too: who appended it may have died.
+    for (const [nth, { seq }] of tails.entries())
+      this.#lanes.get(conversations[nth] as ConversationKey)?.view.reaches(seq)
+    return tails
   }
   seqAt(conversation: ConversationKey, since: EpochMs): Promise<Seq> {
     return this.#reader.seqAt(conversation, since)

@@ -24,6 +24,8 @@ export class View {
   /** Asked for while one was under way, whose end may have been read before. */
   #lookAgain = false
   #unsubscribe: (() => void) | undefined
+  /** Ends when what others announce comes. */
+  #listening: Promise<void> | undefined
 
   constructor(shared: Shared, conversation: ConversationKey) {
     this.#shared = shared
@@ -59,8 +61,9 @@ export class View {
     const { bus, ends } = this.#shared
     if (bus && !this.#unsubscribe) {
       this.#unsubscribe = bus.subscribe(channelOf(this.#conversation), message => this.#heard(message))
-      await bus.settled()
+      this.#listening = bus.settled()
     }
+    await this.#listening
     this.lookedAt = performance.now()
     const end = await ends.find(this.#conversation, serial)
     await this.#shared.settle(this.#conversation, end)
@@ -100,7 +103,7 @@ export class View {
     for (let tries = 0; !closed(); tries++) {
       try {
         this.#lookAgain = false
-        await this.learn(false)
+        await this.learn(this.isUnsure)
         if (!this.#lookAgain) return
       } catch {
         await pause(pauseOf(tries))
@@ -108,10 +111,22 @@ export class View {
     }
   }
 
+  /** What was put behind the end without anybody knowing is told here, and the other nodes that there is something. */
+  async announce(): Promise<void> {
+    await this.look()
+    if (this.#end) this.#shared.bus?.publish(channelOf(this.#conversation), frameOf([], this.#end.seq))
+  }
+
+  /** Somebody has read that the conversation goes up to there. */
+  reaches(seq: number): void {
+    if (this.#end && seq > this.#end.seq) void this.look()
+  }
+
   /** Nothing is known here any more. */
   forget(): void {
     this.#unsubscribe?.()
     this.#unsubscribe = undefined
+    this.#listening = undefined
     if (this.#end) this.#shared.lost(this.#conversation)
     this.#end = undefined
     this.#teller.forget()
