@@ -14,7 +14,7 @@ import type { SessionStore } from './sessions.ts'
 export class Repeated extends Error {}
 
 interface Needs {
-  store: Pick<SessionStore, 'outrun'>
+  store: Pick<SessionStore, 'standing'>
   log: Pick<MessageLog, 'tails'>
 }
 
@@ -33,8 +33,9 @@ export class Elsewhere {
     origins: Origins,
   ): Promise<void> {
     const { store, log } = this.#needs
-    const [outrun] = await store.outrun([session.record.row])
-    if (outrun) throw new Fault('log-unavailable', {}, { cause: new Error('The session goes on elsewhere.') })
+    const [standing] = await store.standing([session.record.row])
+    if (standing === 'elsewhere')
+      throw new Fault('log-unavailable', {}, { cause: new Error('The session goes on elsewhere.') })
     if (!origins.mayRepeat(publish)) return
     // What belongs to the last entries is written when this resolves, also where the node that appended them has died.
     await log.tails([conversation])

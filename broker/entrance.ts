@@ -131,7 +131,14 @@ export class Entrance {
     if (before) await this.#takeOver(before)
     const expirySeconds = this.#expiryOf(packet)
     const wish = { clean: packet.clean ?? true, expirySeconds, grant: caller.grant, ...(will && { will }) }
-    const open = async (leaves?: Leaves) => {
+    const open = async (asks?: Leaves) => {
+      const leaves: Leaves | undefined =
+        asks &&
+        (async (...of) => {
+          await asks(...of)
+          // Who has gone while it was waited for takes nothing from who came after them.
+          if (client.closed) throw new Fault('shutting-down')
+        })
       const opened = await store.open(id, wish, { ends: row => tellLeftWill(run, row), leaves })
       return this.#begin(client, packet, caller, opened)
     }

@@ -18,8 +18,8 @@ export interface HoldersNeeds {
   failed(where: string, error: unknown): void
 }
 
-/** What goes to one node. */
-type ToNode = { leave: string; reply: { node: string; id: number } } | { left: number }
+/** What goes to one node: to let go of a session as it was in an epoch, or earlier; that it has. */
+type ToNode = { leave: string; epoch: number; reply: { node: string; id: number } } | { left: number }
 
 /** For a node that lives to write what a session leaves; below the time for a CONNECT. */
 const LEAVE_MS = 8_000
@@ -62,10 +62,10 @@ export class Holders {
   async opening<Result>(key: string, open: (leaves: Leaves) => Promise<Result>): Promise<Result> {
     let done = this.#begin(key)
     try {
-      return await open(async (run, hasLeft) => {
+      return await open(async (run, epoch, hasLeft) => {
         // Two nodes that wait for each other would wait for ever.
         done()
-        await this.#ask(nodeOf(run), key, hasLeft)
+        await this.#ask(nodeOf(run), { leave: key, epoch }, hasLeft)
         done = this.#begin(key)
       })
     } finally {
@@ -85,10 +85,11 @@ export class Holders {
     }
   }
 
-  #ask(node: string, key: string, hasLeft: () => Promise<boolean>): Promise<void> {
+  #ask(node: string, what: { leave: string; epoch: number }, hasLeft: () => Promise<boolean>): Promise<void> {
     const { cluster, scheduler } = this.#needs
     const id = ++this.#asked
     const since = scheduler.now()
+    let looks = 0
     return new Promise(resolve => {
       let cancel = () => {}
       const done = () => {
@@ -98,7 +99,9 @@ export class Holders {
       }
       const later = () => {
         if (!this.#waiting.has(id)) return
-        if (this.#isInVain(node, scheduler.now() - since)) done()
+        // A clock that is set back does not make it longer than the looks take.
+        const waitedMs = Math.max(looks++ * LOOK_MS, scheduler.now() - since)
+        if (this.#isInVain(node, waitedMs)) done()
         else cancel = scheduler.after(LOOK_MS, look)
       }
       // A node that stops may have written everything, and be gone before its word is.
@@ -108,7 +111,7 @@ export class Holders {
           () => later(),
         )
       this.#waiting.set(id, done)
-      this.#toNode(node, { leave: key, reply: { node: cluster.node, id } })
+      this.#toNode(node, { ...what, reply: { node: cluster.node, id } })
       later()
     })
   }
@@ -131,16 +134,17 @@ export class Holders {
       this.#waiting.get(told.left)?.()
       return
     }
-    const { leave: key, reply } = told
-    this.#let(key)
+    const { leave: key, epoch, reply } = told
+    this.#let(key, epoch)
       .catch(error => this.#needs.failed('leave', error))
       .finally(() => this.#toNode(reply.node, { left: reply.id }))
   }
 
-  async #let(key: string): Promise<void> {
+  async #let(key: string, epoch: number): Promise<void> {
     await this.#opening.get(key)
     const connection = this.#needs.table.ofSession(key)
-    if (!connection) return
+    // A word that was long on its way is of a connection before this one.
+    if (!connection || connection.session.record.row.epoch > epoch) return
     connection.end('session-taken-over')
     await this.#needs.closed(connection)
   }
@@ -157,13 +161,14 @@ export class Holders {
     this.#held.delete(connection)
   }
 
-  /** Connections whose session has gone on elsewhere unheard. */
-  async endOutrun(connections: readonly Connection[]): Promise<void> {
-    const rows = connections.map(({ session }) => session.record.row)
-    const outrun = new Set(await this.#needs.store.outrun(rows))
-    connections.forEach((connection, nth) => {
-      if (outrun.has(rows[nth] as (typeof rows)[0])) connection.end('session-taken-over')
-    })
+  /** Ends connections whose session has gone on elsewhere unheard; takes back those that were given up for dead. */
+  async lookAt(connections: readonly Connection[]): Promise<void> {
+    const all = await this.#needs.store.standing(connections.map(({ session }) => session.record.row))
+    for (const [nth, connection] of connections.entries()) {
+      if (all[nth] === 'elsewhere') connection.end('session-taken-over')
+      else if (all[nth] === 'given up' && !connection.closing)
+        connection.session.record.claim().catch(error => this.#needs.failed('claim', error))
+    }
   }
 }
 

@@ -29,7 +29,7 @@ export interface NodesNeeds {
   run: string
   /** Disconnects what a run left connected when it died. */
   recover(run: string): Promise<void>
-  /** A run has ended without a word. */
+  /** A run has ended without a word, or this one was silent for so long that others may have taken it for dead. */
   died(): void
   failed(where: string, error: unknown): void
 }
@@ -40,6 +40,7 @@ export class Nodes {
   readonly #seen = new Map<string, { beat: number; since: number }>()
   readonly #startedAt: number
   #beat = 0
+  #beatAt: number
   #cancel: (() => void) | undefined
   #working: Promise<void> = Promise.resolve()
   #closed = false
@@ -47,6 +48,7 @@ export class Nodes {
   constructor(needs: NodesNeeds) {
     this.#needs = needs
     this.#startedAt = needs.scheduler.now()
+    this.#beatAt = this.#startedAt
   }
 
   /** What earlier runs of this node left connected is disconnected at once. */
@@ -79,10 +81,14 @@ export class Nodes {
   }
 
   async #work(): Promise<void> {
-    await this.#write()
     const { records, scheduler, run } = this.#needs
-    const rows = await records.scan(NODES, ALL, { limit: MAX_NODES })
+    // Taken before the rows are read: what this process slept through in between is no silence of others.
     const now = scheduler.now()
+    // It may have been taken for dead itself.
+    if (now - this.#beatAt > DEAD_MS) this.#needs.died()
+    await this.#write()
+    this.#beatAt = now
+    const rows = await records.scan(NODES, ALL, { limit: MAX_NODES })
     for (const { key, version } of rows) {
       if (key === run) continue
       const seen = this.#seen.get(key)

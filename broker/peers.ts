@@ -142,7 +142,9 @@ export class Peers {
   async #look(): Promise<void> {
     const { cluster, scheduler } = this.#needs
     const pauseMs = this.#missed ? 0 : cluster.bus.healthy ? ROUND_MS : AWAY_MS
-    if (scheduler.now() - this.#lookedAt < pauseMs) return
+    const sinceMs = scheduler.now() - this.#lookedAt
+    // A clock that was set back does not keep it from looking.
+    if (sinceMs >= 0 && sinceMs < pauseMs) return
     const everything = this.#missed || !cluster.bus.healthy
     this.#missed = false
     this.#lookedAt = scheduler.now()
@@ -150,7 +152,7 @@ export class Peers {
     for (let at = 0; at < all.length && !this.#closed; at += AT_ONCE) {
       const some = all.slice(at, at + AT_ONCE)
       try {
-        await this.holders.endOutrun(some)
+        await this.holders.lookAt(some)
         if (everything) await Promise.all(some.map(connection => this.#catchUp(connection)))
       } catch (thrown) {
         // Storage is away: it is looked at again.

@@ -5,6 +5,7 @@ import type { Cursor, StoredCursor } from './cursor.ts'
 import type { StoredFilter } from './filters.ts'
 import {
   CURSORS,
+  isConflict,
   ORIGINS_KEPT_SECONDS,
   rankOf,
   type SessionId,
@@ -205,16 +206,23 @@ export class SessionRecord {
     return rankOf(this.#row.epoch, ++this.#ranked)
   }
 
+  /** Written on top of what is there, also where another node has given the session up. @throws Fault `conflict`: as `save`. */
+  claim(): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#version = await this.#needs.store.version(this.#row)
+    })
+  }
+
   #inTurn(write: () => Promise<void>): Promise<void> {
     const turn = this.#writes.then(async () => {
       try {
-        if (this.#unsure) this.#version = await this.#needs.store.version(this.#row)
-        this.#unsure = false
-        await write()
+        await this.#owned(write).catch(thrown => {
+          if (!isConflict(thrown)) throw thrown
+          // It need not be a newer owner's: who took this node for dead has written the head, too.
+          return this.#owned(write)
+        })
       } catch (thrown) {
-        // Written or not is unknown after any other failure.
-        this.#unsure = true
-        if ((thrown as { code?: string }).code === 'conflict' && !this.#lost) {
+        if (isConflict(thrown) && !this.#lost) {
           this.#lost = true
           this.#needs.lost()
         }
@@ -223,5 +231,17 @@ export class SessionRecord {
     })
     this.#writes = turn.catch(() => {})
     return turn
+  }
+
+  async #owned(write: () => Promise<void>): Promise<void> {
+    try {
+      if (this.#unsure) this.#version = await this.#needs.store.version(this.#row)
+      this.#unsure = false
+      await write()
+    } catch (thrown) {
+      // Written or not is unknown after most failures.
+      this.#unsure = true
+      throw thrown
+    }
   }
 }

@@ -1,5 +1,6 @@
 /** Rows of sessions: a head each, a position per conversation, and what was published. */
 import { table } from '../core/ports.ts'
+import { Fault } from '../protocol/faults.ts'
 import type { AppId, ConversationId, EpochMs, Member } from '../protocol/ids.ts'
 import type { StoredCursor } from './cursor.ts'
 import type { StoredFilter } from './filters.ts'
@@ -10,6 +11,7 @@ export interface SessionId {
   clientId: string
 }
 export const sessionKey = ({ app, member, clientId }: SessionId) => `${app}/${member}/${clientId}`
+export const partitionOf = ({ app, member }: Pick<SessionId, 'app' | 'member'>) => `${app}/${member}`
 
 export interface StoredWill {
   /** Its clientMessageId where it names none: told twice around a crash it is one message, and no other will is taken for it. */
@@ -77,3 +79,30 @@ export const rankOf = (epoch: number, nth: number) => epoch * WRITES_PER_MS + nt
 export const ORIGINS_KEPT_SECONDS = 86_400
 /** A session that only waits for its will to be told lives that much longer. */
 export const WILL_KEPT_MS = 60_000
+
+/** What a CONNECT asks for. */
+export interface Wish {
+  expirySeconds: number
+  will?: StoredWill
+  grant: string
+}
+/** The head of a session that is connected; of one that goes on, `before` is the head that it had. */
+export const headOf = (
+  { app, member, clientId }: SessionId,
+  epoch: number,
+  { expirySeconds, will, grant }: Wish,
+  run: string | undefined,
+  before: SessionRow | undefined,
+): SessionRow => ({
+  ...{ v: 1, app, member, clientId, epoch, expirySeconds, grant },
+  since: before ? (before.since ?? 0) : epoch,
+  filters: before?.filters ?? [],
+  inFlight: before?.inFlight ?? [],
+  ...(will && { will }),
+  ...(run !== undefined && { run }),
+})
+
+/** What an owner of an earlier session of the name wrote late is not this one's. */
+export const isOf = ({ since = 0 }: SessionRow, { e }: StoredCursor) => e >= since
+/** Of a write to a head: somebody else has written it. */
+export const isConflict = (thrown: unknown) => thrown instanceof Fault && thrown.code === 'conflict'

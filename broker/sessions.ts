@@ -21,15 +21,19 @@ import { Due } from './due.ts'
 import {
   CURSORS,
   connectedTo,
+  headOf,
+  isConflict,
+  isOf,
   NEVER,
   ORIGINS,
   ORIGINS_KEPT_SECONDS,
+  partitionOf,
   SESSIONS,
   type SessionId,
   type SessionRow,
-  type StoredWill,
   sessionKey,
   WILL_KEPT_MS,
+  type Wish,
 } from './session-rows.ts'
 
 export interface Opened {
@@ -45,8 +49,10 @@ export interface BeforeOpen {
   /** It is asked once of each owner. */
   leaves?: Leaves | undefined
 }
-/** Has the run of another node write what the session leaves there; `hasLeft` looks whether it has. */
-export type Leaves = (run: string, hasLeft: () => Promise<boolean>) => Promise<void>
+/** Has the run of another node write what the session of that epoch leaves there; `hasLeft` looks whether it has. */
+export type Leaves = (run: string, epoch: number, hasLeft: () => Promise<boolean>) => Promise<void>
+/** Of a session that is connected here: still so; with a newer owner, or over; or left, by who took this node for dead. */
+export type Standing = 'here' | 'elsewhere' | 'given up'
 
 const PAGE = 500
 /** Where the clock stands behind the epoch before, the next one is so much later: room for all that was ranked in it. */
@@ -69,17 +75,13 @@ export class SessionStore {
   }
 
   /** Mints the next epoch by compare-and-put on the head: of two owners one gets it. */
-  async open(
-    id: SessionId,
-    wish: { clean: boolean; expirySeconds: number; will?: StoredWill; grant: string },
-    { ends, leaves }: BeforeOpen = {},
-  ): Promise<Opened> {
+  async open(id: SessionId, wish: Wish & { clean: boolean }, { ends, leaves }: BeforeOpen = {}): Promise<Opened> {
     for (let left: number | undefined; ; ) {
       const found = await this.#records.get(SESSIONS, partitionOf(id), id.clientId)
       const other = found && this.#otherOf(found.row)
       if (leaves && other !== undefined && found && found.row.epoch !== left) {
         left = found.row.epoch
-        await leaves(other, () => this.#hasLeft(found.row))
+        await leaves(other, left, () => this.#hasLeft(found.row))
         continue
       }
       const alive = found && (found.row.expiresAt === undefined || found.row.expiresAt > this.#scheduler.now())
@@ -90,25 +92,14 @@ export class SessionStore {
         await this.#purge(CURSORS, sessionKey(id))
       }
       const epoch = Math.max((found?.row.epoch ?? 0) + NEXT_EPOCH_MS, this.#scheduler.now())
-      const row: SessionRow = {
-        v: 1,
-        ...id,
-        epoch,
-        since: resumed ? (found.row.since ?? 0) : epoch,
-        filters: resumed ? found.row.filters : [],
-        inFlight: resumed ? found.row.inFlight : [],
-        expirySeconds: wish.expirySeconds,
-        ...(wish.will && { will: wish.will }),
-        grant: wish.grant,
-        ...(this.#run !== undefined && { run: this.#run }),
-      }
+      const row = headOf(id, epoch, wish, this.#run, resumed ? found.row : undefined)
       const version = found?.version ?? 0
       try {
         await this.#records.write([put(SESSIONS, partitionOf(id), id.clientId, row, version)])
         return { row, version: version + 1, resumed }
       } catch (thrown) {
         // Another connection of the same session came first: look again.
-        if (!(thrown instanceof Fault) || thrown.code !== 'conflict') throw thrown
+        if (!isConflict(thrown)) throw thrown
       }
     }
   }
@@ -133,20 +124,27 @@ export class SessionStore {
     await this.#records.write([check(SESSIONS, partitionOf(id), id.clientId, version), ...cursors], { durable: false })
   }
 
-  /** Those of them that have a newer owner. */
-  async outrun(rows: readonly Readonly<SessionRow>[]): Promise<Readonly<SessionRow>[]> {
-    const found = await this.#records.getMany(
-      SESSIONS,
-      rows.map(row => ({ partition: partitionOf(row), key: row.clientId })),
-    )
-    return rows.filter((row, nth) => (found[nth]?.row.epoch ?? 0) > row.epoch)
+  /** Where each session is by now. */
+  async standing(rows: readonly Readonly<SessionRow>[]): Promise<Standing[]> {
+    const places = rows.map(row => ({ partition: partitionOf(row), key: row.clientId }))
+    const found = await this.#records.getMany(SESSIONS, places)
+    return rows.map((row, nth) => {
+      const head = found[nth]?.row
+      if (!head || head.epoch > row.epoch) return 'elsewhere'
+      return head.expiresAt === undefined ? 'here' : 'given up'
+    })
   }
 
-  /** The version of the head, for its owner, who does not know whether it was written. @throws Fault `conflict`: as `save`. */
+  /**
+   * The version of the head, for its owner, who does not know whether it was written: or whether another node took this one for
+   * dead and gave the session up, which is taken back. @throws Fault `conflict`: as `save`.
+   */
   async version(row: SessionRow): Promise<number> {
     const found = await this.#records.get(SESSIONS, partitionOf(row), row.clientId)
     if (found?.row.epoch !== row.epoch) throw new Fault('conflict')
-    return found.version
+    if (found.row.expiresAt === undefined) return found.version
+    await this.save(row, found.version, [])
+    return found.version + 1
   }
 
   /** The session is over: nothing of it stays, and no power cut leaves its positions to a later one of the name. */
@@ -237,12 +235,7 @@ export class SessionStore {
   }
 }
 
-/** What an owner of an earlier session of the name wrote late is not this one's. */
-const isOf = ({ since = 0 }: SessionRow, { e }: StoredCursor) => e >= since
-
-const partitionOf = ({ app, member }: Pick<SessionId, 'app' | 'member'>) => `${app}/${member}`
-
 /** The session connected again meanwhile, and is its new owner's. */
-function ignoreConflict(thrown: unknown): void {
-  if (!(thrown instanceof Fault) || thrown.code !== 'conflict') throw thrown
+const ignoreConflict = (thrown: unknown) => {
+  if (!isConflict(thrown)) throw thrown
 }

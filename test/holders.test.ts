@@ -1,9 +1,15 @@
 /** A session that comes here from another node waits for what that one writes, also where it could not be heard for a while. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { AedesClient, ConnectPacket } from '../broker/aedes.ts'
+import { ConnectionTable } from '../broker/connections.ts'
+import { Entrance, type EntranceNeeds } from '../broker/entrance.ts'
 import { Holders, type HoldersNeeds } from '../broker/holders.ts'
+import { SessionStore } from '../broker/sessions.ts'
+import type { Member } from '../protocol/ids.ts'
 import { Hub } from '../storage/memory/hub.ts'
-import { TestClock } from './support/core.ts'
+import { openStorage } from '../storage/open.ts'
+import { IM, TestClock } from './support/core.ts'
 
 const turn = () => new Promise(resolve => setImmediate(resolve))
 const KEY = 'im/bob/phone'
@@ -18,7 +24,7 @@ async function asks(silentMs: number) {
   const holders = new Holders({ cluster, scheduler: clock } as unknown as HoldersNeeds)
   const asked = { isOver: false, hasLeft: false }
   const over = holders
-    .opening(KEY, leaves => leaves('n2/1', async () => asked.hasLeft))
+    .opening(KEY, leaves => leaves('n2/1', 1, async () => asked.hasLeft))
     .then(() => {
       asked.isOver = true
     })
@@ -54,4 +60,56 @@ test('a node that is heard is waited for for eight seconds', async () => {
   assert.equal(asked.isOver, false)
   await pass(400)
   await over
+})
+
+test('a word that was long on its way ends no connection that began behind it', async () => {
+  const hub = new Hub()
+  const clock = new TestClock()
+  const ended: string[] = []
+  const connection = { session: { record: { row: { epoch: 5 } } }, end: (code: string) => ended.push(code) }
+  const needs = {
+    scheduler: clock,
+    table: { ofSession: () => connection },
+    closed: async () => {},
+    failed: assert.fail,
+  }
+  const [here] = ['n1', 'n2'].map(
+    node => new Holders({ ...needs, cluster: hub.join(node) } as unknown as HoldersNeeds),
+  ) as [Holders, Holders]
+  for (const [epoch, codes] of [
+    [4, []],
+    [5, ['session-taken-over']],
+  ] as const) {
+    await here.opening(KEY, leaves => leaves('n2/1', epoch, async () => false))
+    assert.deepEqual(ended, codes)
+  }
+})
+
+test('who has gone while another node was waited for takes nothing from who came after them', async () => {
+  const clock = new TestClock()
+  await using storage = await openStorage({ engine: 'memory', clock })
+  const { records } = storage
+  const [here, other] = ['n1/a', 'n2/b'].map(run => new SessionStore({ records, scheduler: clock, run })) as [
+    SessionStore,
+    SessionStore,
+  ]
+  const id = { app: IM, member: 'bob' as Member, clientId: 'phone' }
+  const { row } = await other.open(id, { clean: false, expirySeconds: 60, grant: 'g' })
+  const client = { closed: false }
+  const goes: Pick<Holders, 'opening'> = {
+    opening: (_, open) =>
+      open(async () => {
+        client.closed = true
+      }),
+  }
+  const entrance = new Entrance({
+    gatekeeper: { connect: async () => ({ kind: 'user', app: IM, user: 'bob', member: 'bob', grant: 'g' }) },
+    table: new ConnectionTable({ get: async () => undefined }),
+    ...{ store: here, holders: goes, options: { connectionsPerUser: 10 } },
+  } as unknown as EntranceNeeds)
+  const packet = { cmd: 'connect', clientId: 'phone', clean: false, username: 'bob', password: Buffer.from('p') }
+  await assert.rejects(entrance.admit(client as AedesClient, packet as unknown as ConnectPacket, '127.0.0.1'), {
+    code: 'shutting-down',
+  })
+  assert.deepEqual(await here.standing([row]), ['here'])
 })

@@ -92,3 +92,31 @@ for (const [others, waits] of [
       [cursor.stored(opened.row.epoch)],
     )
   })
+
+test('a session is taken back from who took its node for dead, and not from a newer owner', async () => {
+  const clock = new TestClock()
+  await using storage = await openStorage({ engine: 'memory', clock })
+  const [store, other] = ['n1/a', 'n2/b'].map(
+    run => new SessionStore({ records: storage.records, scheduler: clock, run }),
+  ) as [SessionStore, SessionStore]
+  const opened = await store.open(ID, WISH)
+  let isLost = false
+  const lost = () => {
+    isLost = true
+  }
+  const needs = { store, scheduler: clock, failed: assert.fail, lost, stopping: () => false, others: true }
+  const record = new SessionRecord(opened, needs)
+  const standing = async () => (await store.standing([record.row]))[0]
+  assert.equal(await standing(), 'here')
+  for (const goesOn of [() => record.claim(), () => record.save([])]) {
+    await other.recover(0, 'n1/a')
+    assert.equal(await standing(), 'given up')
+    await goesOn()
+    assert.deepEqual([await standing(), isLost], ['here', false])
+  }
+  await other.recover(0, 'n1/a')
+  await other.open(ID, WISH)
+  assert.equal(await standing(), 'elsewhere')
+  await assert.rejects(record.save([]), { code: 'conflict' })
+  assert.equal(isLost, true)
+})
