@@ -1,6 +1,6 @@
 /** What the servers of a test cluster share: a keyspace of the Cassandra that CASSANDRA names, and a Redis. */
 import { randomBytes } from 'node:crypto'
-import { Ring } from '../../storage/cassandra/ring.ts'
+import { Ring, type Row } from '../../storage/cassandra/ring.ts'
 import type { Ends } from './ends.ts'
 import { RedisServer } from './redis.ts'
 
@@ -8,7 +8,7 @@ export class TestCluster {
   readonly #t: Ends
   readonly #count: number
   readonly #hosts: string
-  readonly #keyspace = `t${randomBytes(6).toString('hex')}`
+  readonly keyspace = `t${randomBytes(6).toString('hex')}`
   #redis: Promise<RedisServer> | undefined
 
   constructor(t: Ends, count: number, hosts: string) {
@@ -28,19 +28,24 @@ export class TestCluster {
     return Array.from({ length: this.#count }, (_, nth) => ({
       IM_STORAGE: 'cassandra',
       IM_CASSANDRA_HOSTS: this.#hosts,
-      IM_CASSANDRA_KEYSPACE: this.#keyspace,
+      IM_CASSANDRA_KEYSPACE: this.keyspace,
       IM_CASSANDRA_REPLICATION: '1',
       IM_REDIS_URL: redis.url,
       IM_NODE: `n${nth + 1}`,
     }))
   }
 
-  async remove(): Promise<void> {
+  /** Past the servers. */
+  async ask(query: string): Promise<Row[]> {
     await using ring = await Ring.connect({
       hosts: this.#hosts.split(','),
       datacenter: 'datacenter1',
       consistency: 'local-quorum',
     })
-    await ring.command(`DROP KEYSPACE IF EXISTS ${this.#keyspace}`)
+    return await ring.command(query)
+  }
+
+  async remove(): Promise<void> {
+    await this.ask(`DROP KEYSPACE IF EXISTS ${this.keyspace}`)
   }
 }
