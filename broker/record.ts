@@ -208,9 +208,8 @@ export class SessionRecord {
 
   /** Written on top of what is there, also where another node has given the session up. @throws Fault `conflict`: as `save`. */
   claim(): Promise<void> {
-    return this.#inTurn(async () => {
-      this.#version = await this.#needs.store.version(this.#row)
-    })
+    this.#unsure = true
+    return this.#inTurn(async () => {})
   }
 
   #inTurn(write: () => Promise<void>): Promise<void> {
@@ -235,7 +234,7 @@ export class SessionRecord {
 
   async #owned(write: () => Promise<void>): Promise<void> {
     try {
-      if (this.#unsure) this.#version = await this.#needs.store.version(this.#row)
+      if (this.#unsure) this.#version = await this.#needs.store.claim(this.#row)
       this.#unsure = false
       await write()
     } catch (thrown) {

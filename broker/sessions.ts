@@ -136,10 +136,10 @@ export class SessionStore {
   }
 
   /**
-   * The version of the head, for its owner, who does not know whether it was written: or whether another node took this one for
+   * The version of the head, for its owner, who does not know whether it was written, or whether another node took this one for
    * dead and gave the session up, which is taken back. @throws Fault `conflict`: as `save`.
    */
-  async version(row: SessionRow): Promise<number> {
+  async claim(row: SessionRow): Promise<number> {
     const found = await this.#records.get(SESSIONS, partitionOf(row), row.clientId)
     if (found?.row.epoch !== row.epoch) throw new Fault('conflict')
     if (found.row.expiresAt === undefined) return found.version

@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import type { Storage } from '../core/ports.ts'
 import { put, table } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
+import { Hub } from '../storage/memory/hub.ts'
 import { conversation, OPS, range, recalls, says, seq, TestClock } from './contracts/ground.ts'
 import { Cuts, type Fate } from './support/cuts.ts'
 import { cassandra, keyspaceOf, opened } from './support/keyspace.ts'
@@ -193,6 +194,28 @@ async function whatever(cuts: Cuts, good: Storage, bad: Storage): Promise<void> 
   const numRuns = Math.ceil(5 * runs)
   await fc.assert(property, { numRuns, seed: seedOfRun(), endOnFailure: true })
 }
+
+test('however many appends fail while storage is away, the others are told once that there may be more', {
+  skip,
+}, async t => {
+  const cuts = await Cuts.start(hosts[0] as string)
+  t.after(() => cuts[Symbol.asyncDispose]())
+  const cluster = new Hub().join('n1')
+  let told = 0
+  cluster.bus.publish = () => {
+    told++
+  }
+  const { log } = await opened(t, { ...keyspaceOf(t, hosts), hosts: [cuts.host] }, new TestClock(), cluster)
+  await log.append(OPS, says('before'))
+  cuts.fate = () => 'cut before'
+  for (const text of ['1', '2', '3', '4', '5'])
+    await assert.rejects(log.append(OPS, says(text)), { code: 'log-unavailable' })
+  assert.equal(told, 1)
+  cuts.fate = () => 'pass'
+  await until(() => told > 1, 'what may be there is announced')
+  await log.append(OPS, says('behind'))
+  assert.equal(told, 3)
+})
 
 test('connections are as many after outages as before', { skip }, async t => {
   const { cuts, bad } = await ground(t)

@@ -65,9 +65,7 @@ export class Lane {
       try {
         await this.#commit(taken)
       } catch (cause) {
-        // What is there is not known, and nobody was told of it.
-        this.view.isUnsure = true
-        void this.view.announce()
+        this.view.doubt()
         const fault = cause instanceof Fault ? cause : new Fault('log-unavailable', {}, { cause })
         for (const append of taken) append.reject(fault)
       } finally {
@@ -123,7 +121,7 @@ export class Lane {
     for (const batch of late) {
       const { seq } = (batch.placed[0] as Batch['placed'][0]).entry
       if (seq > upTo || !(await this.#isThere(batch))) continue
-      void this.view.announce()
+      this.view.announce()
       this.#finishing = this.#told(batch, undefined)
       const done = appendsOf(batch)
       left = left.filter(append => !done.has(append))

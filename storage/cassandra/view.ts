@@ -13,8 +13,9 @@ export class View {
   readonly #conversation: ConversationKey
   readonly #teller: Teller
   #end: End | undefined
-  /** What was put behind the end may be there. */
-  isUnsure = false
+  /** How often something was put behind the end that may be there, and how many of these a look has seen. */
+  #doubts = 0
+  #cleared = 0
   /** When the end was last read, on the clock of `performance`. */
   lookedAt = 0
   /** How often other nodes were found to have appended. */
@@ -23,6 +24,7 @@ export class View {
   #looking: Promise<void> | undefined
   /** Asked for while one was under way, whose end may have been read before. */
   #lookAgain = false
+  #announcing = false
   #unsubscribe: (() => void) | undefined
   /** Ends when what others announce comes. */
   #listening: Promise<void> | undefined
@@ -43,7 +45,7 @@ export class View {
 
   /** The end, when everything up to there is told: whoever judges an append knows what was before it. */
   async now(): Promise<End> {
-    if (!this.#end || this.isUnsure) await this.learn(true)
+    if (!this.#end || this.#isUnsure) await this.learn(true)
     await this.#teller.idle()
     return this.#end as End
   }
@@ -64,10 +66,11 @@ export class View {
       this.#listening = bus.settled()
     }
     await this.#listening
+    const doubts = this.#doubts
     this.lookedAt = performance.now()
     const end = await ends.find(this.#conversation, serial)
     await this.#shared.settle(this.#conversation, end)
-    if (serial) this.isUnsure = false
+    if (serial) this.#cleared = Math.max(this.#cleared, doubts)
     if (this.#end && end.seq > this.#end.seq) this.others++
     if (this.#end) await this.#teller.reach(end.seq)
     else {
@@ -103,7 +106,7 @@ export class View {
     for (let tries = 0; !closed(); tries++) {
       try {
         this.#lookAgain = false
-        await this.learn(this.isUnsure)
+        await this.learn(this.#isUnsure)
         if (!this.#lookAgain) return
       } catch {
         await pause(pauseOf(tries))
@@ -111,10 +114,26 @@ export class View {
     }
   }
 
-  /** What was put behind the end without anybody knowing is told here, and the other nodes that there is something. */
-  async announce(): Promise<void> {
-    await this.look()
-    if (this.#end) this.#shared.bus?.publish(channelOf(this.#conversation), frameOf([], this.#end.seq))
+  get #isUnsure(): boolean {
+    return this.#doubts > this.#cleared
+  }
+
+  /** What was put behind the end may be there, and nobody was told of it. */
+  doubt(): void {
+    this.#doubts++
+    this.announce()
+  }
+
+  /** When the end can be read, what is behind the one that was known is told here, and the others that there is something. */
+  announce(): void {
+    const looked = this.look()
+    // One waits for all: storage may be away for long, and much be tried.
+    if (this.#announcing) return
+    this.#announcing = true
+    void looked.then(() => {
+      this.#announcing = false
+      if (this.#end) this.#shared.bus?.publish(channelOf(this.#conversation), frameOf([], this.#end.seq))
+    })
   }
 
   /** Somebody has read that the conversation goes up to there. */
