@@ -41,8 +41,7 @@ faults.play('disk-full', 'the disk of a server is full, to its last byte and to 
     round.breaks('the disk is full')
     disk.fill(leaving)
     await refuses(round)
-    // Without a last byte the engine may have to open again, which takes some; at its mark everything can be read.
-    if (leaving > 0) await reads(round)
+    await reads(round)
     disk.empty()
     round.mended('the disk is full')
     await round.some()

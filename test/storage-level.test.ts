@@ -110,7 +110,7 @@ test('an index and a database that cannot be opened again stay in step with what
 test('more than may wait is refused, and what waits is kept', async () => {
   const engine = new Engine(new MemoryLevel<string, Buffer>({ valueEncoding: 'buffer' }))
   const needs = { chain: new Chain(), clock: new TestClock(), soon: setImmediate, fsync: false, observer: {} }
-  const committer = new Committer({ engine, ...needs })
+  const committer = new Committer({ engine, disk: { check: async () => {} }, ...needs })
   const outcomes = { committed: 0, refused: 0 }
   for (let nth = 0; nth < 100_005; nth++)
     committer.add({
@@ -180,6 +180,31 @@ test('a full disk refuses writes, not reads, and is noticed when it has room aga
   await assert.rejects(storage.log.append(OPS, says('two')), fault('storage-full'))
   await storage.ready()
   assert.equal((await storage.log.append(OPS, says('two'))).seq, 3)
+})
+
+test('what fails on a disk without room can be read until there is room, and is opened again only then', async t => {
+  let free = 1_000
+  const { level, storage, clock } = await opened(t, await place(t), { lowWaterBytes: 500, free: async () => free })
+  const control = saboteur(level)
+  await storage.log.append(OPS, says('one'))
+  const open = level.open.bind(level)
+  let openings = 0
+  Object.assign(level, { open: () => ++openings && open() })
+  free = 0
+  control.mode = 'fails'
+  await assert.rejects(storage.log.append(OPS, says('two')), fault('log-unavailable'))
+  for (const text of ['two', 'three']) {
+    await assert.rejects(storage.log.append(OPS, says(text)), fault('storage-full'))
+    assert.equal((await storage.log.read(OPS, { limit: 5 })).length, 1)
+    assert.equal(await storage.records.get(NOTES, 'p', 'k'), undefined)
+    clock.time += 5_000
+  }
+  assert.equal(openings, 0)
+  free = 1_000
+  control.mode = 'works'
+  await storage.ready()
+  assert.equal((await storage.log.append(OPS, says('two'))).seq, 2)
+  assert.equal(openings, 1)
 })
 
 test('a clientMessageId is forgotten after 30 days and 10,000 entries, not before', async t => {

@@ -6,6 +6,7 @@ import type { Clock } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
 import type { StorageObserver } from '../open.ts'
 import type { Chain } from './chain.ts'
+import type { DiskGuard } from './disk.ts'
 import { type Engine, unavailable, type Write } from './engine.ts'
 import { Rows } from './overlay.ts'
 import { blank, seal } from './rows.ts'
@@ -40,6 +41,7 @@ export interface Participant {
 interface Needs {
   engine: Engine
   chain: Chain
+  disk: Pick<DiskGuard, 'check'>
   clock: Clock
   /** Runs after what is at hand now. */
   soon: (run: () => void) => void
@@ -211,6 +213,8 @@ export class Committer {
     const now = this.#needs.clock.now()
     if (now - this.#reopenedAt < REOPEN_EVERY_MS && now >= this.#reopenedAt)
       throw new Fault('log-unavailable', {}, { cause: new Error('The database could not be opened again.') })
+    // Without room it could not be opened: what fails to be written can be read as long as it is not closed.
+    await this.#needs.disk.check()
     this.#reopenedAt = now
     await this.#needs.engine.reopen()
     await this.#needs.chain.open(this.#needs.engine)

@@ -36,7 +36,7 @@ export async function openOver(level: Level, needs: LevelNeeds): Promise<Storage
   await chain.open(engine)
   const disk = new DiskGuard(needs)
   await disk.look()
-  const committer = new Committer({ engine, chain, clock, soon, fsync, observer })
+  const committer = new Committer({ engine, chain, disk, clock, soon, fsync, observer })
   engine.revive = () => committer.ready()
   const shared = { engine, committer, disk, clock, random, observer }
   const log = new LevelLog({ ...shared, hot: new Hot() })

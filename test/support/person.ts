@@ -82,12 +82,12 @@ export class Person {
   }
 
   async group(group: string, ...members: Person[]): Promise<void> {
-    const { status } = await this.api('POST', '/groups', {
+    const { status, body } = await this.api('POST', '/groups', {
       group,
       name: group,
       ...(members.length > 0 && { members: members.map(({ user }) => user) }),
     })
-    assert.equal(status, 201)
+    assert.equal(status, 201, JSON.stringify(body))
   }
 
   /** All of a conversation's history, read page by page. */

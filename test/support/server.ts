@@ -140,10 +140,12 @@ export class TestServer {
 
   /** Registers a user with a personal key. */
   async register(user: string): Promise<Person> {
-    const { body } = await rest(this, 'POST', '/v1/register', { user, password: `${user} has a password` })
-    const { accessToken, refreshToken } = body as { accessToken: string; refreshToken: string }
-    const { body: key } = await rest(this, 'POST', '/v1/me/keys', { name: 'test' }, accessToken)
-    return new Person(this, user, accessToken, refreshToken, (key as { key: string }).key)
+    const made = await rest(this, 'POST', '/v1/register', { user, password: `${user} has a password` })
+    assert.equal(made.status, 201, JSON.stringify(made.body))
+    const { accessToken, refreshToken } = made.body as { accessToken: string; refreshToken: string }
+    const keyed = await rest(this, 'POST', '/v1/me/keys', { name: 'test' }, accessToken)
+    assert.equal(keyed.status, 201, JSON.stringify(keyed.body))
+    return new Person(this, user, accessToken, refreshToken, (keyed.body as { key: string }).key)
   }
 
   async people<N extends string>(...users: N[]): Promise<Record<N, Person>> {
