@@ -5,11 +5,11 @@
  */
 import type { ConversationKey } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
-import { type Append, judged } from './append.ts'
+import { type Append, judged, type Placed } from './append.ts'
 import { type Batch, compose } from './batch.ts'
 import { Contest } from './contests.ts'
 import { decide, newLock } from './decisions.ts'
-import { type End, hintBucket, markSettled } from './ends.ts'
+import { type End, hintBucket } from './ends.ts'
 import type { Shared } from './log.ts'
 import { byHome, type Step } from './plan.ts'
 import { type Found, Repeats } from './repeats.ts'
@@ -46,6 +46,7 @@ export class Lane {
   async idle(): Promise<void> {
     await this.#running
     await this.#finishing
+    await this.view.settled()
   }
 
   add(append: Append): void {
@@ -226,13 +227,13 @@ export class Lane {
 
   /** Record changes of the entries. Tried until they are made; if this node dies before, who looks at the end makes them. */
   async #finish(placed: Batch['placed']): Promise<void> {
-    const { writer, ring, pause, closed } = this.#shared
+    const { writer, pause, closed } = this.#shared
     const ranked = placed.flatMap(({ ranked }) => ranked)
-    const last = placed.at(-1) as (typeof placed)[0]
+    const [first, last] = [placed[0], placed.at(-1)] as [Placed, Placed]
     for (let tries = 0; ; tries++) {
       try {
         if (ranked.length > 0) await writer.writeRanked(ranked)
-        await ring.write([markSettled(this.#conversation, last.entry.seq)])
+        this.view.made([first.entry.seq, last.entry.seq])
         return
       } catch (cause) {
         if (closed()) throw cause

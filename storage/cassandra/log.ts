@@ -23,7 +23,9 @@ import { Reader } from './reader.ts'
 import type { Redo } from './redo.ts'
 import { Retractions } from './retractions.ts'
 import type { Ring, Row } from './ring.ts'
+import { Rounds } from './rounds.ts'
 import { trim } from './trimming.ts'
+import type { View } from './view.ts'
 import type { Writer } from './writer.ts'
 
 type Listener = (conversation: ConversationKey, entry: StoredEntry, elsewhere?: true) => void
@@ -39,7 +41,7 @@ interface Needs {
   pause: (ms: number) => Promise<void>
   observer: Partial<StorageObserver>
   /** The other nodes; absent: this one is alone. */
-  cluster?: Pick<Cluster, 'node' | 'bus'> | undefined
+  cluster?: Pick<Cluster, 'node' | 'bus' | 'leases'> | undefined
 }
 
 /** What lanes and reads share. */
@@ -59,15 +61,6 @@ export interface Shared extends Needs {
 }
 
 const MAX_LANES = 100_000
-/** Lanes looked at together, where messages of the bus may be missing. */
-const LOOKS = 64
-/** Pauses between looks at a lane: while the bus is away, and while it is not; then so many in each tick at most, the longest unseen first. */
-const AWAY_MS = 2_000
-const ROUND_MS = 60_000
-const LOOKS_A_TICK = 100
-const TICK_MS = 500
-/** What cannot be looked at does not keep the others waiting for longer. */
-const LOOK_MS = 5_000
 /** Lanes that are asked whether they can be forgotten, for each that comes. */
 const ASKED = 16
 
@@ -89,10 +82,7 @@ export class CassandraLog implements MessageLog, Shared {
   readonly #losers = new Set<(conversation: ConversationKey) => void>()
   readonly #reader: Reader
   #closed = false
-  #rounds: Promise<void> | undefined
-  #stopListening: (() => void) | undefined
-  /** Some messages of the bus are missing. */
-  #missed = false
+  readonly #rounds: Rounds | undefined
 
   constructor(needs: Needs) {
     this.ring = needs.ring
@@ -108,11 +98,7 @@ export class CassandraLog implements MessageLog, Shared {
     this.bus = needs.cluster?.bus
     this.contests = needs.cluster && new Contests(needs.cluster)
     this.#reader = new Reader(this)
-    if (!this.bus) return
-    this.#stopListening = this.bus.onMissed(() => {
-      this.#missed = true
-    })
-    this.#rounds = this.#goRound(this.bus)
+    this.#rounds = needs.cluster && new Rounds(this, needs.cluster, () => this.#views())
   }
 
   append(conversation: ConversationKey, draft: EntryDraft, options: AppendOptions = {}): Promise<StoredEntry> {
@@ -155,30 +141,15 @@ export class CassandraLog implements MessageLog, Shared {
 
   async close(): Promise<void> {
     this.#closed = true
-    this.#stopListening?.()
+    this.#rounds?.close()
     await Promise.all([...this.#lanes.values()].map(lane => lane.idle()))
     this.contests?.close()
-    await this.#rounds
+    await this.#rounds?.idle()
   }
 
-  /** What the bus has not told is found all the same. */
-  async #goRound(bus: Bus): Promise<void> {
-    for (let awayMs = 0; !this.#closed; ) {
-      await this.pause(TICK_MS)
-      awayMs = bus.healthy ? 0 : awayMs + TICK_MS
-      const all = this.#missed || awayMs >= AWAY_MS
-      if (all) awayMs = 0
-      this.#missed = false
-      const before = performance.now() - (all ? 0 : ROUND_MS)
-      const due = [...this.#lanes.values()].flatMap(({ view }) =>
-        view.isFollowed && view.lookedAt < before ? view : [],
-      )
-      const now = all ? due : due.sort((a, b) => a.lookedAt - b.lookedAt).slice(0, LOOKS_A_TICK)
-      for (let at = 0; at < now.length && !this.#closed; at += LOOKS) {
-        const looks = Promise.all(now.slice(at, at + LOOKS).map(view => view.look()))
-        await Promise.race([looks, this.pause(LOOK_MS)])
-      }
-    }
+  /** What others may append to unseen; the most lately used first. */
+  #views(): View[] {
+    return [...this.#lanes.values()].reverse().flatMap(({ view }) => (view.isFollowed ? view : []))
   }
 
   // ---- shared ----

@@ -22,7 +22,7 @@ export interface CassandraNeeds extends Omit<RingOptions, 'password' | 'ca'> {
   random: Random
   observer: Partial<StorageObserver>
   /** The other nodes; absent: this one is alone. */
-  cluster?: Pick<Cluster, 'node' | 'bus'> | undefined
+  cluster?: Pick<Cluster, 'node' | 'bus' | 'leases'> | undefined
   passwordFile?: string | undefined
   /** PEM of the authority that signed the nodes' certificates; TLS with it. */
   caFile?: string | undefined

@@ -4,14 +4,18 @@ import type { ConversationKey } from '../../core/ports.ts'
 import { channelOf, frameOf, readFrame } from './announced.ts'
 import type { End } from './ends.ts'
 import type { Shared } from './log.ts'
+import { Settling, type Span } from './settling.ts'
 import { Teller } from './teller.ts'
 
 const PAUSES_MS = [50, 200, 1_000, 5_000]
+/** Entries behind another node's within which it is told what is made of this one's. */
+const NEAR = 100
 
 export class View {
   readonly #shared: Shared
   readonly #conversation: ConversationKey
   readonly #teller: Teller
+  readonly #settling: Settling
   #end: End | undefined
   /** How often something was put behind the end that may be there, and how many of these a look has seen. */
   #doubts = 0
@@ -20,6 +24,8 @@ export class View {
   lookedAt = 0
   /** How often other nodes were found to have appended. */
   others = 0
+  /** The newest entry that is theirs. */
+  #theirs = Number.NEGATIVE_INFINITY
   #watchers = 0
   #looking: Promise<void> | undefined
   /** Asked for while one was under way, whose end may have been read before. */
@@ -33,6 +39,7 @@ export class View {
     this.#shared = shared
     this.#conversation = conversation
     this.#teller = new Teller(shared, conversation)
+    this.#settling = new Settling(shared, conversation)
   }
 
   get isIdle(): boolean {
@@ -41,6 +48,10 @@ export class View {
   /** It is listened to: what is missed of it is looked for. */
   get isFollowed(): boolean {
     return this.#unsubscribe !== undefined
+  }
+  /** Somebody here is told of what others append. */
+  get isWatched(): boolean {
+    return this.#watchers > 0
   }
 
   /** The end, when everything up to there is told: whoever judges an append knows what was before it. */
@@ -58,6 +69,18 @@ export class View {
     return told
   }
 
+  /** The record changes of entries of this node are made. */
+  made(span: Span): void {
+    this.#settling.made(span)
+    const [from, to] = span
+    if (from - this.#theirs <= NEAR) this.#shared.bus?.publish(channelOf(this.#conversation), frameOf([], to, span))
+  }
+
+  /** Resolves when nothing is left to be written of it. */
+  settled(): Promise<void> {
+    return this.#settling.idle()
+  }
+
   /** Reads the end, with `serial` after what is under way there has ended; tells what others have appended. */
   async learn(serial: boolean): Promise<End> {
     const { bus, ends } = this.#shared
@@ -70,8 +93,9 @@ export class View {
     this.lookedAt = performance.now()
     const end = await ends.find(this.#conversation, serial)
     await this.#shared.settle(this.#conversation, end)
+    this.#settling.reached(end.seq)
     if (serial) this.#cleared = Math.max(this.#cleared, doubts)
-    if (this.#end && end.seq > this.#end.seq) this.others++
+    if (this.#end && end.seq > this.#end.seq) this.#others(end.seq)
     if (this.#end) await this.#teller.reach(end.seq)
     else {
       this.#teller.begin(end.seq)
@@ -153,6 +177,7 @@ export class View {
 
   #heard(message: Buffer): void {
     const heard = readFrame(message)
+    if (heard?.made) this.#settling.said(heard.made)
     if (!heard || !this.#end || heard.to <= this.#end.seq) return
     const { entries } = heard
     const [first, last] = [entries[0], entries.at(-1)]
@@ -160,9 +185,14 @@ export class View {
       void this.look()
       return
     }
-    this.others++
+    this.#others(last.seq)
     this.#moveTo({ ...this.#end, seq: last.seq, n: last.n, sentAt: last.sentAt })
     void this.#teller.tell(entries, true)
+  }
+
+  #others(upTo: number): void {
+    this.others++
+    this.#theirs = upTo
   }
 
   #moveTo(end: End): void {
