@@ -176,6 +176,7 @@ export class Ingress {
     }
     try {
       await run(request.operation, caller, request.input, turn)
+      origins.stored(publish.packetId, publish.qos)
     } catch (thrown) {
       if (thrown instanceof Fault && thrown.cause instanceof Repeated) return
       origins.forget(publish.packetId, publish.qos)

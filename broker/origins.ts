@@ -33,6 +33,8 @@ export class Origins {
   /** Packet id → hash and slot, of QoS 1. */
   readonly #known = new Map<number, { hash: string; slot: number }>()
   readonly #slots: (number | undefined)[] = []
+  /** Slot → what is left there if a publish that says the same as the one before it under its packet id is not stored. */
+  readonly #again = new Map<number, OriginRow>()
   readonly #qos2 = new Map<number, string>()
   /** Of those, what this session has not released: also without DUP it is the same publish [MQTT-4.3.3-2]. */
   readonly #unreleased = new Set<number>()
@@ -123,11 +125,28 @@ export class Origins {
       this.#unreleased.add(packetId)
       return [putRanked(ORIGINS, this.#key, `q${packetId}`, row, row.o)]
     }
-    if (dup && this.#known.get(packetId)?.hash === hash) return 'repeated'
+    const isSame = this.#known.get(packetId)?.hash === hash
+    if (dup && isSame) return 'repeated'
     this.#known.delete(packetId)
     this.#slot = (this.#slot + 1) % KEPT
+    this.#again.delete(this.#slot)
+    if (isSame) {
+      // Below the row that goes with the append, in its place: that one stands when it comes after all.
+      this.#again.set(this.#slot, { ...row, h: '' })
+      row.o = ++this.#order
+    }
     this.#take(this.#slot, packetId, hash)
     return [putRanked(ORIGINS, this.#key, String(this.#slot), row, row.o)]
+  }
+
+  /** The publish is here. */
+  stored(packetId: number, qos: 1 | 2): void {
+    if (qos === 1) for (const [slot, { p }] of this.#again) if (p === packetId) this.#again.delete(slot)
+  }
+
+  /** Changes behind which none that was not stored is taken for one before it. */
+  left(): Change[] {
+    return [...this.#again].map(([slot, row]) => putRanked(ORIGINS, this.#key, String(slot), row, row.o))
   }
 
   /** The publish was refused or its outcome is unknown: it is not here. */
@@ -149,6 +168,7 @@ export class Origins {
 
   /** DISCONNECT: the client has nothing left to repeat. */
   async clear(): Promise<void> {
+    this.#again.clear()
     // What an earlier connection published is dropped, too.
     await this.load()
     const used = [...this.#slots.keys()].filter(slot => this.#slots[slot] !== undefined)

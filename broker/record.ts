@@ -36,6 +36,8 @@ export interface Ending {
   mayRepeat: boolean
   /** When the will that is left is told; absent: there is none to tell. */
   willAt?: EpochMs | undefined
+  /** Of what it published. */
+  origins: Change[]
 }
 
 /** Cursors that moved are written this much later, in one batch: docs/decisions/positions.md. */
@@ -144,7 +146,7 @@ export class SessionRecord {
       expiresAt,
       ...(willIsLeft && { will, willAt: ending.willAt as number }),
     }
-    await this.#surely(() => this.#write(ended))
+    await this.#surely(() => this.#write(ended, [], ending.origins))
   }
 
   /** Has what the connection left written now; resolves when that fails. */
@@ -180,7 +182,7 @@ export class SessionRecord {
   }
 
   /** Cursors that moved, and the head if it is given. What a write that failed left is written by the next. */
-  #write(head?: SessionRow, gone: readonly ConversationId[] = []): Promise<void> {
+  #write(head?: SessionRow, gone: readonly ConversationId[] = [], origins: Change[] = []): Promise<void> {
     return this.#inTurn(async () => {
       const moved = this.#moved
       this.#moved = new Set()
@@ -188,7 +190,7 @@ export class SessionRecord {
       const cursors = [...moved].map(cursor => this.#put(cursor))
       const removed = gone.map(conversation => removeRanked(CURSORS, this.#key, conversation, this.#nextRank()))
       try {
-        if (head) await store.save(head, this.#version++, [...cursors, ...removed])
+        if (head) await store.save(head, this.#version++, [...cursors, ...removed, ...origins])
         else await store.flush(this.#id, this.#version, cursors)
       } catch (thrown) {
         // Before those that moved meanwhile: of two in one conversation the later one is to stand.

@@ -89,6 +89,28 @@ for (const version of [4, 5] as const) {
     assert.deepEqual(await texts(alice, 'g:ops'), ['same', 'same', 'same'])
   })
 
+  test(`what was refused is not taken for what was stored before, with the same text and packet id (${version})`, async t => {
+    const server = await TestServer.start(t)
+    const { alice, bob } = await server.people('alice', 'bob')
+    await bob.group('ops', alice)
+    const publish = { topic: 'im/g/ops/send', payload: 'alert', qos: 1 as const, id: 1 }
+    const first = await alice.connect(version, { clientId: 'device' })
+    await first.publish(publish)
+    await first.publish(publish)
+    assert.equal((await bob.api('DELETE', '/groups/ops/members/alice')).status, 204)
+    await first.publish(publish)
+    await first.cut()
+    assert.equal((await bob.api('POST', '/groups/ops/members', { members: ['alice'] })).status, 200)
+    const second = await alice.connect(version, { clientId: 'device' })
+    await second.publish({ ...publish, dup: true })
+    assert.deepEqual(await texts(bob, 'g:ops'), ['alert', 'alert', 'alert'])
+    // And is known from then on.
+    await second.cut()
+    const third = await alice.connect(version, { clientId: 'device' })
+    await third.publish({ ...publish, dup: true })
+    assert.deepEqual(await texts(bob, 'g:ops'), ['alert', 'alert', 'alert'])
+  })
+
   test(`QoS 2 is stored once until PUBREL, over reconnects and crashes (${version})`, async t => {
     const server = await TestServer.start(t)
     const { alice } = await server.people('alice')

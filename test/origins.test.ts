@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Origins } from '../broker/origins.ts'
+import type { Change } from '../core/ports.ts'
 import { openStorage } from '../storage/open.ts'
 
 test('a full book of publishes is read back whole', async () => {
@@ -26,4 +27,30 @@ test('a full book of publishes is read back whole', async () => {
   for (const publish of publishes) {
     assert.equal(after.remember({ ...publish, dup: true }), 'repeated', `${publish.packetId}`)
   }
+})
+
+test('a publish of unknown outcome is new when it comes again, unless it has come to be stored', async () => {
+  await using storage = await openStorage({ engine: 'memory', clock: { now: () => 1 } })
+  const { records } = storage
+  const publish = { packetId: 1, qos: 1 as const, topic: 't', payload: Buffer.from('alert'), dup: false }
+  const before = new Origins(records, 'im/bob/x', 1, false)
+  await before.load()
+  for (const _ of Array.from({ length: 3 })) {
+    await records.write(before.remember(publish) as Change[])
+    before.stored(1, 1)
+  }
+  assert.deepEqual(before.left(), [])
+  const late = before.remember(publish) as Change[]
+  await records.write(before.left())
+  const read = async (epoch: number) => {
+    const origins = new Origins(records, 'im/bob/x', epoch, true)
+    await origins.load()
+    return [
+      await origins.isStored({ ...publish, dup: true }),
+      origins.remember({ ...publish, dup: true }) === 'repeated',
+    ]
+  }
+  assert.deepEqual(await read(2), [false, false])
+  await records.write(late)
+  assert.deepEqual(await read(3), [true, true])
 })
