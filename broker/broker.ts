@@ -219,7 +219,7 @@ class MqttBroker implements Broker {
       if (connection.saidGoodbye) await origins.clear().catch(error => this.#needs.observer.failed('origins', error))
       const expirySeconds = client.version === 5 ? client.sessionExpiryInterval : session.record.row.expirySeconds
       const willAt = await this.#will(connection, expirySeconds)
-      await session.close({ expirySeconds, willAt, mayRepeat: !connection.saidGoodbye, origins: origins.left() })
+      await session.close({ expirySeconds, willAt, mayRepeat: !connection.saidGoodbye, origins: () => origins.left() })
     } finally {
       this.#table.delete(connection)
       this.#peers?.holders.release(connection)

@@ -6,6 +6,7 @@ import type { Cluster, Scheduler } from '../core/ports.ts'
 import type { Connection } from './connection.ts'
 import type { ConnectionTable } from './connections.ts'
 import { nodeOf } from './nodes.ts'
+import { isConflict } from './session-rows.ts'
 import type { Leaves, SessionStore } from './sessions.ts'
 
 export interface HoldersNeeds {
@@ -167,7 +168,10 @@ export class Holders {
     for (const [nth, connection] of connections.entries()) {
       if (all[nth] === 'elsewhere') connection.end('session-taken-over')
       else if (all[nth] === 'given up' && !connection.closing)
-        connection.session.record.claim().catch(error => this.#needs.failed('claim', error))
+        connection.session.record.claim().catch(error => {
+          // Where a newer owner has it, the record has said so.
+          if (!isConflict(error)) this.#needs.failed('claim', error)
+        })
     }
   }
 }

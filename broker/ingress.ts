@@ -165,7 +165,7 @@ export class Ingress {
   /** A publish that carries no id of its own: recognised by packet id and payload when it comes again. */
   async #once(request: Request, publish: InboundPublish & { qos: 1 | 2 }, enqueued: () => void): Promise<void> {
     const { caller, origins, run, session, elsewhere } = this.#needs
-    const loading = origins.load()
+    const loading = origins.load(publish)
     if (loading) await loading
     const changes = origins.remember(publish)
     if (changes === 'repeated') return

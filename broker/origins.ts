@@ -33,8 +33,10 @@ export class Origins {
   /** Packet id → hash and slot, of QoS 1. */
   readonly #known = new Map<number, { hash: string; slot: number }>()
   readonly #slots: (number | undefined)[] = []
-  /** Slot → what is left there if a publish that says the same as the one before it under its packet id is not stored. */
-  readonly #again = new Map<number, OriginRow>()
+  /** Key → what is left there if a publish is not stored that has the packet id of one before. */
+  readonly #again = new Map<string, OriginRow>()
+  /** Came when it could not be read what was before them. */
+  readonly #unread: Published[] = []
   readonly #qos2 = new Map<number, string>()
   /** Of those, what this session has not released: also without DUP it is the same publish [MQTT-4.3.3-2]. */
   readonly #unreleased = new Set<number>()
@@ -56,8 +58,8 @@ export class Origins {
     this.#key = sessionKey
   }
 
-  /** Reads what the connection before left; nothing to wait for once it has. */
-  load(): Promise<void> | undefined {
+  /** Reads what the connection before left; nothing to wait for once it has. A publish that it fails for is not stored. */
+  load(publish?: Published): Promise<void> | undefined {
     if (this.#loaded === DONE) return undefined
     this.#loaded ??= this.#read().then(
       () => {
@@ -68,6 +70,7 @@ export class Origins {
         throw error
       },
     )
+    if (publish?.qos === 1) this.#loaded.catch(() => this.#unread.length < KEPT && this.#unread.push(publish))
     return this.#loaded
   }
 
@@ -119,34 +122,42 @@ export class Origins {
     const hash = hashOf(topic, payload)
     const row: OriginRow = { p: packetId, h: hash, o: ++this.#order }
     if (qos === 2) {
-      if ((dup || this.#unreleased.has(packetId)) && this.#qos2.get(packetId) === hash) return 'repeated'
-      if (this.#qos2.size >= MAX_QOS2 && !this.#qos2.has(packetId)) throw new Fault('too-many-requests')
+      const before = this.#qos2.get(packetId)
+      if ((dup || this.#unreleased.has(packetId)) && before === hash) return 'repeated'
+      if (this.#qos2.size >= MAX_QOS2 && before === undefined) throw new Fault('too-many-requests')
       this.#qos2.set(packetId, hash)
       this.#unreleased.add(packetId)
-      return [putRanked(ORIGINS, this.#key, `q${packetId}`, row, row.o)]
+      return this.#put(`q${packetId}`, row, before !== undefined)
     }
-    const isSame = this.#known.get(packetId)?.hash === hash
-    if (dup && isSame) return 'repeated'
+    const before = this.#known.get(packetId)?.hash
+    if (dup && before === hash) return 'repeated'
     this.#known.delete(packetId)
     this.#slot = (this.#slot + 1) % KEPT
-    this.#again.delete(this.#slot)
-    if (isSame) {
+    this.#take(this.#slot, packetId, hash)
+    return this.#put(String(this.#slot), row, before !== undefined)
+  }
+
+  #put(key: string, row: OriginRow, isAgain: boolean): Change[] {
+    this.#again.delete(key)
+    if (isAgain) {
       // Below the row that goes with the append, in its place: that one stands when it comes after all.
-      this.#again.set(this.#slot, { ...row, h: '' })
+      this.#again.set(key, { ...row, h: '' })
       row.o = ++this.#order
     }
-    this.#take(this.#slot, packetId, hash)
-    return [putRanked(ORIGINS, this.#key, String(this.#slot), row, row.o)]
+    return [putRanked(ORIGINS, this.#key, key, row, row.o)]
   }
 
   /** The publish is here. */
   stored(packetId: number, qos: 1 | 2): void {
-    if (qos === 1) for (const [slot, { p }] of this.#again) if (p === packetId) this.#again.delete(slot)
+    for (const [key, { p }] of this.#again)
+      if (p === packetId && key.startsWith('q') === (qos === 2)) this.#again.delete(key)
   }
 
-  /** Changes behind which none that was not stored is taken for one before it. */
-  left(): Change[] {
-    return [...this.#again].map(([slot, row]) => putRanked(ORIGINS, this.#key, String(slot), row, row.o))
+  /** Changes behind which none that was not stored is taken for one before it. @throws Fault `log-unavailable` */
+  async left(): Promise<Change[]> {
+    if (this.#unread.length > 0) await this.load()
+    for (const publish of this.#unread.splice(0)) this.remember(publish)
+    return [...this.#again].map(([key, row]) => putRanked(ORIGINS, this.#key, key, row, row.o))
   }
 
   /** The publish was refused or its outcome is unknown: it is not here. */
@@ -169,6 +180,7 @@ export class Origins {
   /** DISCONNECT: the client has nothing left to repeat. */
   async clear(): Promise<void> {
     this.#again.clear()
+    this.#unread.length = 0
     // What an earlier connection published is dropped, too.
     await this.load()
     const used = [...this.#slots.keys()].filter(slot => this.#slots[slot] !== undefined)

@@ -36,8 +36,8 @@ export interface Ending {
   mayRepeat: boolean
   /** When the will that is left is told; absent: there is none to tell. */
   willAt?: EpochMs | undefined
-  /** Of what it published. */
-  origins: Change[]
+  /** What it leaves of what it published; asked again where it cannot be known yet. */
+  origins(): Promise<Change[]>
 }
 
 /** Cursors that moved are written this much later, in one batch: docs/decisions/positions.md. */
@@ -182,7 +182,7 @@ export class SessionRecord {
   }
 
   /** Cursors that moved, and the head if it is given. What a write that failed left is written by the next. */
-  #write(head?: SessionRow, gone: readonly ConversationId[] = [], origins: Change[] = []): Promise<void> {
+  #write(head?: SessionRow, gone: readonly ConversationId[] = [], origins?: Ending['origins']): Promise<void> {
     return this.#inTurn(async () => {
       const moved = this.#moved
       this.#moved = new Set()
@@ -190,7 +190,8 @@ export class SessionRecord {
       const cursors = [...moved].map(cursor => this.#put(cursor))
       const removed = gone.map(conversation => removeRanked(CURSORS, this.#key, conversation, this.#nextRank()))
       try {
-        if (head) await store.save(head, this.#version++, [...cursors, ...removed, ...origins])
+        const left = origins ? await origins() : []
+        if (head) await store.save(head, this.#version++, [...cursors, ...removed, ...left])
         else await store.flush(this.#id, this.#version, cursors)
       } catch (thrown) {
         // Before those that moved meanwhile: of two in one conversation the later one is to stand.

@@ -58,7 +58,7 @@ export const COSTS = {
 }
 const cost = Object.fromEntries(Object.entries(COSTS).map(([name, [value]]) => [name, value]))
 
-/** Seconds between two looks of a server at a conversation that it follows: storage/cassandra/log.ts. */
+/** Seconds between two looks of a server at a conversation that it follows: storage/cassandra/rounds.ts. */
 const LOOK_S = 60
 const TEXT_BYTES = 200
 const DAY_S = 86_400

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Origins } from '../broker/origins.ts'
-import type { Change } from '../core/ports.ts'
+import type { Change, Records } from '../core/ports.ts'
+import { Fault } from '../protocol/faults.ts'
 import { openStorage } from '../storage/open.ts'
 
 test('a full book of publishes is read back whole', async () => {
@@ -39,9 +40,9 @@ test('a publish of unknown outcome is new when it comes again, unless it has com
     await records.write(before.remember(publish) as Change[])
     before.stored(1, 1)
   }
-  assert.deepEqual(before.left(), [])
+  assert.deepEqual(await before.left(), [])
   const late = before.remember(publish) as Change[]
-  await records.write(before.left())
+  await records.write(await before.left())
   const read = async (epoch: number) => {
     const origins = new Origins(records, 'im/bob/x', epoch, true)
     await origins.load()
@@ -53,4 +54,25 @@ test('a publish of unknown outcome is new when it comes again, unless it has com
   assert.deepEqual(await read(2), [false, false])
   await records.write(late)
   assert.deepEqual(await read(3), [true, true])
+})
+
+test('what comes when storage cannot be read, and is not stored, is new when it comes again', async () => {
+  await using storage = await openStorage({ engine: 'memory', clock: { now: () => 1 } })
+  const publish = { packetId: 1, qos: 1 as const, topic: 't', payload: Buffer.from('alert'), dup: false }
+  const first = new Origins(storage.records, 'im/bob/x', 1, false)
+  await first.load(publish)
+  await storage.records.write(first.remember(publish) as Change[])
+  let isAway = true
+  const records: Records = {
+    ...storage.records,
+    scan: (...of) => (isAway ? Promise.reject(new Fault('log-unavailable')) : storage.records.scan(...of)),
+  }
+  const second = new Origins(records, 'im/bob/x', 2, true)
+  await assert.rejects(second.load(publish) as Promise<void>, { code: 'log-unavailable' })
+  await assert.rejects(second.left(), { code: 'log-unavailable' })
+  isAway = false
+  await storage.records.write(await second.left())
+  const third = new Origins(storage.records, 'im/bob/x', 3, true)
+  await third.load()
+  assert.notEqual(third.remember({ ...publish, dup: true }), 'repeated')
 })

@@ -65,7 +65,7 @@ async function play(commands: readonly Command[], kills: boolean) {
         world.killed = true
         old.pump.close()
         world.delivery.remove(old.following)
-      } else await world.until(old.close({ expirySeconds: 3600, mayRepeat: false, origins: [] }))
+      } else await world.until(old.close({ expirySeconds: 3600, mayRepeat: false, origins: async () => [] }))
       world.session = undefined
       world.unacked = new Map()
       // What follows comes between its looks at storage.
@@ -79,7 +79,9 @@ async function play(commands: readonly Command[], kills: boolean) {
     world.faults.filter(fault => !(kills && fault.includes('Another change came first'))),
     [],
   )
-  await world.until((world.session as Session).close({ expirySeconds: 3600, mayRepeat: false, origins: [] }))
+  await world.until(
+    (world.session as Session).close({ expirySeconds: 3600, mayRepeat: false, origins: async () => [] }),
+  )
   for (const conversation of CONVERSATIONS) judge(world, conversation, start.get(conversation) as number)
 }
 

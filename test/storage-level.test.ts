@@ -110,7 +110,7 @@ test('an index and a database that cannot be opened again stay in step with what
 test('more than may wait is refused, and what waits is kept', async () => {
   const engine = new Engine(new MemoryLevel<string, Buffer>({ valueEncoding: 'buffer' }))
   const needs = { chain: new Chain(), clock: new TestClock(), soon: setImmediate, fsync: false, observer: {} }
-  const committer = new Committer({ engine, disk: { check: async () => {} }, ...needs })
+  const committer = new Committer({ engine, disk: { mayOpen: async () => {} }, ...needs })
   const outcomes = { committed: 0, refused: 0 }
   for (let nth = 0; nth < 100_005; nth++)
     committer.add({
@@ -182,15 +182,19 @@ test('a full disk refuses writes, not reads, and is noticed when it has room aga
   assert.equal((await storage.log.append(OPS, says('two'))).seq, 3)
 })
 
+const MIB = 1024 * 1024
 test('what fails on a disk without room can be read until there is room, and is opened again only then', async t => {
-  let free = 1_000
-  const { level, storage, clock } = await opened(t, await place(t), { lowWaterBytes: 500, free: async () => free })
+  let free = 1_000 * MIB
+  const { level, storage, clock } = await opened(t, await place(t), {
+    lowWaterBytes: 500 * MIB,
+    free: async () => free,
+  })
   const control = saboteur(level)
   await storage.log.append(OPS, says('one'))
   const open = level.open.bind(level)
   let openings = 0
   Object.assign(level, { open: () => ++openings && open() })
-  free = 0
+  free = 1 * MIB
   control.mode = 'fails'
   await assert.rejects(storage.log.append(OPS, says('two')), fault('log-unavailable'))
   for (const text of ['two', 'three']) {
@@ -200,7 +204,7 @@ test('what fails on a disk without room can be read until there is room, and is 
     clock.time += 5_000
   }
   assert.equal(openings, 0)
-  free = 1_000
+  free = 1_000 * MIB
   control.mode = 'works'
   await storage.ready()
   assert.equal((await storage.log.append(OPS, says('two'))).seq, 2)

@@ -11,6 +11,7 @@ import type {
   ReadRange,
   Tail,
 } from '../../core/ports.ts'
+import { Fault } from '../../protocol/faults.ts'
 import type { EpochMs, Seq } from '../../protocol/ids.ts'
 import type { StorageObserver } from '../open.ts'
 import { Append } from './append.ts'
@@ -61,6 +62,7 @@ export interface Shared extends Needs {
 }
 
 const MAX_LANES = 100_000
+const MISSING = { cause: new Error('Entries that were appended are missing.') }
 /** Lanes that are asked whether they can be forgotten, for each that comes. */
 const ASKED = 16
 
@@ -178,13 +180,27 @@ export class CassandraLog implements MessageLog, Shared {
 
   async settle(conversation: ConversationKey, { seq, settled, first }: End): Promise<void> {
     if (settled >= seq) return
-    const query = `SELECT seq, redo FROM log WHERE conversation = ? AND bucket = ? AND seq > ? AND seq <= ?`
     const from = Math.max(settled, first - 1)
-    for (let bucket = this.ends.bucketOf(from + 1); bucket <= this.ends.bucketOf(seq); bucket++) {
-      for (const { redo } of await this.ring.read(query, [conversation, bucket, from, seq]))
-        if (typeof redo === 'string') await this.writer.writeRanked(this.redo.changesOf(redo))
+    if ((await this.#redo(conversation, from, seq)) < seq - from) {
+      // Not every replica has the last ones, if they have not been removed since: after this a majority has.
+      const now = await this.ends.find(conversation, true)
+      const rest = Math.max(from, now.first - 1)
+      if ((await this.#redo(conversation, rest, seq)) < seq - rest) throw new Fault('log-unavailable', {}, MISSING)
     }
     await this.ring.write([markSettled(conversation, seq)])
+  }
+
+  /** How many entries there are; the changes that go with them are made. */
+  async #redo(conversation: ConversationKey, from: number, seq: number): Promise<number> {
+    const query = `SELECT seq, redo FROM log WHERE conversation = ? AND bucket = ? AND seq > ? AND seq <= ?`
+    let found = 0
+    for (let bucket = this.ends.bucketOf(from + 1); bucket <= this.ends.bucketOf(seq); bucket++) {
+      const rows = await this.ring.read(query, [conversation, bucket, from, seq])
+      found += rows.length
+      for (const { redo } of rows)
+        if (typeof redo === 'string') await this.writer.writeRanked(this.redo.changesOf(redo))
+    }
+    return found
   }
 
   #lane(conversation: ConversationKey): Lane {

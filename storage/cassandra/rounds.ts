@@ -21,19 +21,23 @@ export class Rounds {
   readonly #views: () => View[]
   readonly #ends: (() => void)[]
   readonly #rounds: Promise<void>
-  /** Some messages are missing. */
+  /** Some messages are missing; or a node has died, and may not have announced what it stored last. */
   #missed = false
+  #gone = false
 
   /** `views`: all that can be missed, the most lately used first. */
   constructor(shared: Looks, { bus, leases }: Pick<Cluster, 'bus' | 'leases'>, views: () => View[]) {
     this.#shared = shared
     this.#bus = bus
     this.#views = views
-    const missed = () => {
-      this.#missed = true
-    }
-    // What a node has stored before it died is announced by nobody.
-    this.#ends = [bus.onMissed(missed), leases.onNodes(({ gone }) => gone.length > 0 && missed())]
+    this.#ends = [
+      bus.onMissed(() => {
+        this.#missed = true
+      }),
+      leases.onNodes(({ gone }) => {
+        this.#gone ||= gone.length > 0
+      }),
+    ]
     this.#rounds = this.#go()
   }
 
@@ -51,8 +55,9 @@ export class Rounds {
       awayMs = this.#bus.healthy ? 0 : awayMs + TICK_MS
       const all = this.#missed || awayMs >= AWAY_MS
       if (all) awayMs = 0
+      const now = all ? this.#all() : this.#gone ? this.#ofOthers() : this.#due()
       this.#missed = false
-      const now = all ? this.#all() : this.#due()
+      this.#gone = false
       for (let at = 0; at < now.length && !closed(); at += LOOKS) {
         const looks = Promise.all(now.slice(at, at + LOOKS).map(view => view.look()))
         await Promise.race([looks, pause(LOOK_MS)])
@@ -65,6 +70,11 @@ export class Rounds {
     const before = performance.now()
     const views = this.#views().filter(({ lookedAt }) => lookedAt < before)
     return [...views.filter(({ isWatched }) => isWatched), ...views.filter(({ isWatched }) => !isWatched)]
+  }
+
+  /** Those that others have appended to, or may. */
+  #ofOthers(): View[] {
+    return this.#all().filter(({ isWatched, others }) => isWatched || others > 0)
   }
 
   #due(): View[] {

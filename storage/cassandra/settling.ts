@@ -41,6 +41,7 @@ export class Settling {
   reached(seq: number): void {
     this.#marked = Math.max(this.#marked, seq)
     this.#add([0, seq])
+    this.#write()
   }
 
   /** By another node, which writes down what it knows. */
@@ -77,9 +78,10 @@ export class Settling {
         await ring.write([markSettled(this.#conversation, known)])
         this.#marked = Math.max(this.#marked, known)
       } catch {
-        if (closed()) break
-        await pause(pauseOf(tries++))
+        if (!closed()) await pause(pauseOf(tries++))
       }
+      // What others go on with is theirs to write.
+      if (closed()) break
     }
     this.#marking = undefined
   }

@@ -118,10 +118,9 @@ export class View {
 
   /** Reads the end, and tells what was not; tried until it can be read. Never rejects. */
   look(): Promise<void> {
+    if (this.#shared.closed()) return Promise.resolve()
     if (this.#looking) this.#lookAgain = true
-    this.#looking ??= this.#lookOnce().finally(() => {
-      this.#looking = undefined
-    })
+    this.#looking ??= this.#lookOnce()
     return this.#looking
   }
 
@@ -131,11 +130,12 @@ export class View {
       try {
         this.#lookAgain = false
         await this.learn(this.#isUnsure)
-        if (!this.#lookAgain) return
+        if (!this.#lookAgain) break
       } catch {
         await pause(pauseOf(tries))
       }
     }
+    this.#looking = undefined
   }
 
   get #isUnsure(): boolean {
@@ -150,14 +150,16 @@ export class View {
 
   /** When the end can be read, what is behind the one that was known is told here, and the others that there is something. */
   announce(): void {
-    const looked = this.look()
+    void this.look()
     // One waits for all: storage may be away for long, and much be tried.
-    if (this.#announcing) return
+    if (!this.#announcing) void this.#announceLooked()
+  }
+
+  async #announceLooked(): Promise<void> {
     this.#announcing = true
-    void looked.then(() => {
-      this.#announcing = false
-      if (this.#end) this.#shared.bus?.publish(channelOf(this.#conversation), frameOf([], this.#end.seq))
-    })
+    while (this.#looking) await this.#looking
+    this.#announcing = false
+    if (this.#end) this.#shared.bus?.publish(channelOf(this.#conversation), frameOf([], this.#end.seq))
   }
 
   /** Somebody has read that the conversation goes up to there. */

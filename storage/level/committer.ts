@@ -41,7 +41,7 @@ export interface Participant {
 interface Needs {
   engine: Engine
   chain: Chain
-  disk: Pick<DiskGuard, 'check'>
+  disk: Pick<DiskGuard, 'mayOpen'>
   clock: Clock
   /** Runs after what is at hand now. */
   soon: (run: () => void) => void
@@ -213,11 +213,12 @@ export class Committer {
     const now = this.#needs.clock.now()
     if (now - this.#reopenedAt < REOPEN_EVERY_MS && now >= this.#reopenedAt)
       throw new Fault('log-unavailable', {}, { cause: new Error('The database could not be opened again.') })
+    const { engine, disk } = this.#needs
     // Without room it could not be opened: what fails to be written can be read as long as it is not closed.
-    await this.#needs.disk.check()
+    if (!engine.isLost) await disk.mayOpen()
     this.#reopenedAt = now
-    await this.#needs.engine.reopen()
-    await this.#needs.chain.open(this.#needs.engine)
+    await engine.reopen()
+    await this.#needs.chain.open(engine)
     this.#generation++
     for (const participant of this.participants) await participant.recovered()
     this.#stale = false

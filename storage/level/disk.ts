@@ -2,6 +2,7 @@
 import type { Clock } from '../../core/ports.ts'
 import { Fault } from '../../protocol/faults.ts'
 import type { EpochMs } from '../../protocol/ids.ts'
+import { WRITE_BUFFER_BYTES } from './chain.ts'
 
 interface Needs {
   clock: Clock
@@ -13,11 +14,14 @@ interface Needs {
 const LOOK_EVERY_MS = 2_000
 /** What is written takes more room for a while: the engine's log, then tables, then merged tables. */
 const WRITES_TAKE = 3
+/** What opening the database may take, which writes its log as tables. */
+const OPENING_BYTES = 2 * WRITE_BUFFER_BYTES
 
 export class DiskGuard {
   readonly #needs: Needs
   #full = false
-  /** Bytes above the mark when last looked. */
+  /** Bytes when last looked, of them above the mark. */
+  #free = Number.POSITIVE_INFINITY
   #room = Number.POSITIVE_INFINITY
   #spent = 0
   #lookedAt: EpochMs = Number.NEGATIVE_INFINITY
@@ -41,6 +45,12 @@ export class DiskGuard {
     if (this.#full) throw new Fault('storage-full', { lowWaterBytes: this.#needs.lowWaterBytes })
   }
 
+  /** Whether the database can be opened anew. @throws Fault `storage-full` */
+  async mayOpen(): Promise<void> {
+    await this.look()
+    if (this.#free < OPENING_BYTES) throw new Fault('storage-full', { lowWaterBytes: this.#needs.lowWaterBytes })
+  }
+
   look(): Promise<void> {
     this.#looking ??= this.#look().finally(() => {
       this.#looking = undefined
@@ -51,7 +61,8 @@ export class DiskGuard {
   async #look(): Promise<void> {
     this.#lookedAt = this.#needs.clock.now()
     try {
-      this.#room = (await this.#needs.free()) - this.#needs.lowWaterBytes
+      this.#free = await this.#needs.free()
+      this.#room = this.#free - this.#needs.lowWaterBytes
       this.#spent = 0
       this.#full = this.#room <= 0
     } catch {

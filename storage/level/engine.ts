@@ -39,6 +39,11 @@ export class Engine {
     this.#level = level
   }
 
+  /** Nothing can be read of it. */
+  get isLost(): boolean {
+    return this.#isLost
+  }
+
   get(key: string): Promise<Buffer | undefined> {
     return this.#read(() => this.#level.get(key))
   }

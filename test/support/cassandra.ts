@@ -183,7 +183,7 @@ async function shapeOf(directory: string, nodes: number): Promise<Shape> {
 }
 
 /** How many replicas have to answer. */
-export type Replicas = 1 | 2 | 3
+type Replicas = 1 | 2 | 3
 
 /**
  * One statement to this node and no other, with nothing tried again: whether it was carried out. A driver would ask the other
