@@ -89,7 +89,7 @@ function parameters(place: 'path' | 'query', shape: z.ZodRawShape | undefined): 
 function idempotencyKey({ rest, may }: OperationRow): object[] {
   if (!rest.startsWith('POST') || may === 'anyone') return []
   const description =
-    'Repeated with the same key within 24 hours, the request is not done again and gets the first answer. Kept in memory, so not over a restart of the server.'
+    'Repeated with the same key within 24 hours, the request is not done again and gets the first answer. Kept in the memory of the server that answered: not over its restart, and not at another server of a cluster.'
   return [
     { name: 'Idempotency-Key', in: 'header', description, schema: { type: 'string', minLength: 1, maxLength: 255 } },
   ]

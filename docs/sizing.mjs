@@ -58,8 +58,10 @@ export const COSTS = {
 }
 const cost = Object.fromEntries(Object.entries(COSTS).map(([name, [value]]) => [name, value]))
 
-/** Seconds between two looks of a server at a conversation that it follows: storage/cassandra/rounds.ts. */
+/** Seconds between two looks of a server at a conversation that it follows, and the most in a second: storage/cassandra/rounds.ts. */
 const LOOK_S = 60
+const MAX_LOOKS = 200
+const looksFor = followed => Math.min(followed / LOOK_S, MAX_LOOKS)
 const TEXT_BYTES = 200
 const DAY_S = 86_400
 
@@ -131,7 +133,7 @@ function serversFor(traffic) {
 function serverCores(traffic, count) {
   const message =
     cost.serverMessage + (traffic.members - 2) * cost.serverDelivery + heardBy(traffic, count) * cost.heard
-  const looks = (followedBy(traffic, count) * count) / LOOK_S
+  const looks = looksFor(followedBy(traffic, count)) * count
   return (traffic.perSecond * message + connectsOf(traffic) * cost.serverConnect + looks * cost.serverLook) / 1e6
 }
 
@@ -150,7 +152,7 @@ function followedBy({ users, pairs, groups, members, online }, count) {
 }
 
 /** A second, of all servers: the one to spare follows nothing that the others would not. */
-const looksOf = ({ count, followed }) => (followed * (count - 1)) / LOOK_S
+const looksOf = ({ count, followed }) => looksFor(followed) * (count - 1)
 
 function cassandraFor(traffic, { count, followed }) {
   const copies = 1 + ((traffic.replication - 1) * (cost.copies - 1)) / 2

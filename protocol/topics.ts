@@ -35,7 +35,7 @@ export const TOPICS = {
   userReply: { pattern: '{app}/u/{user}/reply', from: 'server', who: 'self', qos: 1, life: 'live', payload: 'reply or refused', says: 'Answers and refusals, to the session that asked.' },
   deviceReply: { pattern: '{app}/d/{device}/reply', from: 'server', who: 'self', qos: 1, life: 'live', payload: 'reply or refused', says: 'Answers and refusals, to the session that asked.' },
   live: { pattern: '{app}/u/{user}/live', from: 'server', who: 'self', qos: 0, life: 'live', payload: 'receipt, typing, changed', says: 'What happens now and is not history.' },
-  presence: { pattern: '{app}/u/{user}/presence', from: 'server', who: 'contact', qos: 1, life: 'retained', payload: '{ "user", "online", "since" }', says: 'Whether the user is connected.' },
+  presence: { pattern: '{app}/u/{user}/presence', from: 'server', who: 'contact', qos: 1, life: 'retained', payload: '{ "user", "online", "since" }', says: 'Whether the user is connected. Nobody is told before there are contacts.' },
   last: { pattern: '{app}/d/{device}/last', from: 'server', who: 'member', qos: 1, life: 'retained', payload: 'as the device sent it', says: "The device's newest telemetry." },
 } as const satisfies Record<string, TopicRow>
 

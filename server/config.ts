@@ -83,7 +83,7 @@ export const Config = z.object({
   recallWindowSeconds: whole(0, 31_536_000, 120).meta(about('IM_RECALL_WINDOW_SECONDS', 'a whole number of seconds', 'How long a sender may recall a message.')),
   rateLimits: onOff('on').meta(about('IM_RATE_LIMITS', 'on or off', '`off` lifts the limits on attempts and rates: for benchmarks, never on a network.')),
   maxConnections: whole(1, 1_000_000, 20_000).meta(about('IM_MAX_CONNECTIONS', 'a whole number, 1 to 1000000', 'Sockets open at once, of all listeners together.')),
-  connectionsPerUser: whole(1, 10_000, 50).meta(about('IM_CONNECTIONS_PER_USER', 'a whole number, 1 to 10000', 'MQTT connections of one user at once.')),
+  connectionsPerUser: whole(1, 10_000, 50).meta(about('IM_CONNECTIONS_PER_USER', 'a whole number, 1 to 10000', 'MQTT connections of one user at once, at one server.')),
   windowMessages: whole(1, 1_000, 100).meta(about('IM_WINDOW_MESSAGES', 'a whole number, 1 to 1000', 'Unacknowledged messages that one session may have, at most.')),
   windowBytes: whole(1_024, 16_777_216, 262_144).meta(about('IM_WINDOW_BYTES', 'a whole number of bytes, 1024 to 16777216', 'Unacknowledged bytes that one session may have; one message is always sent.')),
   trustedProxies: list(isNetwork, '').meta(about('IM_TRUSTED_PROXIES', 'addresses or networks such as 10.0.0.0/8, with commas between', 'Reverse proxies: `X-Forwarded-For` is believed from these only.', { standard: 'none' })),

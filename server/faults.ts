@@ -69,8 +69,9 @@ export function faultSection(outcomes: Outcomes): string[] {
   const [first] = all
   if (!first) return []
   const sum = (figure: string) => all.reduce((total, { figures }) => total + Number(figures[figure] ?? 0), 0)
+  const faults = Object.keys(CLUSTER_FAULTS).length
   const counts = Object.entries({
-    faults: all.length,
+    faults: all.length === faults ? faults : `${all.length} of ${faults}`,
     rounds: sum('rounds'),
     acknowledged: sum('acknowledged'),
     received: sum('received'),

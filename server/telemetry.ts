@@ -9,7 +9,7 @@ import type { Fault } from '../protocol/faults.ts'
 import type { OperationName } from '../protocol/operations.ts'
 import type { HostFigures, OpenedCluster, StorageObserver, StorageRequest } from '../storage/open.ts'
 import type { Config } from './config.ts'
-import { ClusterTelemetry } from './telemetry/cluster.ts'
+import { clusterMetrics } from './telemetry/cluster.ts'
 import { diskMetrics, healthMetrics } from './telemetry/health.ts'
 import { Meters } from './telemetry/meters.ts'
 import { processMetrics } from './telemetry/process.ts'
@@ -119,8 +119,8 @@ export class Telemetry implements Observer, BrokerObserver, StorageObserver, Htt
   // ---- cluster ----
 
   /** From now on it is told of. */
-  joined(cluster: OpenedCluster): ClusterTelemetry {
-    return new ClusterTelemetry(this.#meters, cluster)
+  joined(cluster: OpenedCluster): void {
+    clusterMetrics(this.#meters, cluster)
   }
 
   // ---- HTTP ----

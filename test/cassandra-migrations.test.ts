@@ -48,7 +48,7 @@ async function columnsOf(ring: Ring, { keyspace }: Ours): Promise<string[]> {
 
 type Rows = Record<string, Record<string, unknown>[]>
 
-/** What a server of that version had written, row by row; what has a time of its own is given one before all others. */
+/** What a server of that version had written beside one of those before, row by row; what has a time of its own is given one before all others. */
 async function fill(ring: Ring, version: number): Promise<void> {
   const text = readFileSync(join(RECIPE, `data-${String(version).padStart(3, '0')}.json`), 'utf8')
   const timed = ['heads', 'record_index']
@@ -72,7 +72,7 @@ for (const version of earlier)
       all.filter(({ number }) => number <= version),
       pause,
     )
-    await fill(ring, 1)
+    for (const from of range(1, version)) await fill(ring, from)
     const { log, records } = await laterOpened(t, ours)
     assert.deepEqual(await log.tails([OPS]), [{ seq: 36, n: 34, sentAt: 1_790_000_034_000, first: 11 }])
     const entries = await log.read(OPS, { limit: 100 })
@@ -88,6 +88,8 @@ for (const version of earlier)
       const repeat = await log.append(OPS, says(`${n}`, `c-${n}`))
       assert.deepEqual([repeat.seq, repeat.repeated, repeat.entry.retracted], [n, true, retracted])
     }
+    const [head] = await ring.read('SELECT forgotten FROM heads WHERE conversation = ?', [OPS])
+    assert.equal(Number(head?.forgotten ?? 0), version > 1 ? 3 : 0)
     assert.equal((await records.get(NOTES, 'p', 'counted'))?.version, 6)
     assert.deepEqual((await records.get(LAST, 'p', 'k'))?.row, { seq: 30 })
     const two = () => records.scan(NOTES, 'two', { index: 'byOf', limit: 10 })

@@ -73,20 +73,12 @@ test('every alert says what is and what to do, how much it matters, and is playe
   )
 })
 
-/** Names of the table in the README: what the servers do not tell yet. */
-const toBeBuilt = [...text(`${WATCH}/README.md`).matchAll(/^\| `(im_\w+)` \| (\w+) \|/gm)].map(
-  ([, name = '', type]) => ({
-    name,
-    type,
-  }),
-)
-
 /** As the servers tell them, with what a histogram is told as; those of the cluster by the source that names them. */
 async function known(): Promise<Set<string>> {
   const { body } = await new Telemetry({ logLevel: 'silent' }).metrics()
   const types = [...body.matchAll(/^# TYPE (\w+) (\w+)/gm)].map(([, name = '', type]) => ({ name, type }))
   const named = filesBelow('server', /\.ts$/).flatMap(file => text(file).match(/(?<=')im_[a-z_]+(?=')/g) ?? [])
-  const parts = [...types, ...toBeBuilt].flatMap(({ name, type }) =>
+  const parts = types.flatMap(({ name, type }) =>
     type === 'histogram' ? [`${name}_bucket`, `${name}_sum`, `${name}_count`] : [name],
   )
   // Which of those that only a source names is a histogram cannot be told.
@@ -95,7 +87,7 @@ async function known(): Promise<Set<string>> {
 }
 const namesIn = (source: string) => [...new Set(source.match(/\b(im|process|nodejs)_[a-z0-9_]+\b/g) ?? [])]
 
-test('every metric that a rule, the dashboard or the autoscaler goes by is told, or is in the table of those to come', async () => {
+test('every metric that a rule, the dashboard or the autoscaler goes by is told', async () => {
   const there = await known()
   const dashboard = documents(text('deploy/grafana/dashboards/im.json'))[0] as Tree
   const autoscaling = documents(text('deploy/kubernetes/autoscaling.yaml'))[0]?.spec?.metrics?.[0]?.pods?.metric?.name
@@ -112,15 +104,6 @@ test('every metric that a rule, the dashboard or the autoscaler goes by is told,
       [],
       where,
     )
-  }
-})
-
-test('the table of metrics to come holds none that is there, and none that nobody needs', () => {
-  const named = filesBelow('server', /\.ts$/).flatMap(file => text(file).match(/(?<=')im_[a-z_]+(?=')/g) ?? [])
-  const needed = text(ALERTS) + text('deploy/grafana/dashboards/im.json')
-  for (const { name } of toBeBuilt) {
-    assert.ok(!named.includes(name), `${name} exists now: take it out of the table`)
-    assert.ok(needed.includes(name), `${name} is in no rule and on no dashboard`)
   }
 })
 

@@ -30,10 +30,9 @@ async function watching(t: TestContext, cluster: OpenedCluster) {
     await server[Symbol.asyncDispose]()
     rmSync(directory, { recursive: true, force: true })
   })
-  const telemetry = server.telemetry.joined(cluster)
+  server.telemetry.joined(cluster)
   const ask = async (name: string) => (await metrics(server))(name)
   return {
-    telemetry,
     ask,
     becomes: (name: string, value?: number) => until(async () => (await ask(name)) === value, name),
   }
@@ -96,13 +95,9 @@ test('a run that died is told of by its next run, and by the others when its lea
   await a.becomes('im_cluster_nodes', 2)
 })
 
-test('a server alone tells of no Redis, and how far behind it reads when that is known', async t => {
-  const { telemetry, ask } = await watching(t, await node(t, 'alone'))
-  for (const name of ['im_redis_up', 'im_redis_losses_total', 'im_started_after_crash', 'im_log_behind_seconds'])
+test('a server alone tells of no Redis', async t => {
+  const { ask } = await watching(t, await node(t, 'alone'))
+  for (const name of ['im_redis_up', 'im_redis_losses_total', 'im_started_after_crash'])
     assert.equal(await ask(name), undefined, name)
   assert.deepEqual([await ask('im_cluster_nodes'), await ask('im_bus_missed_total')], [1, 0])
-  telemetry.behindSince = () => undefined
-  assert.equal(await ask('im_log_behind_seconds'), 0)
-  telemetry.behindSince = () => Date.now() - 20_000
-  assert.ok(Math.abs(Number(await ask('im_log_behind_seconds')) - 20) < 5)
 })

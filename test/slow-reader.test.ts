@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import type { Script } from '../bench/wire/script.ts'
 import { INSPECTABLE, liveMiB } from './support/memory.ts'
 import { entryOf, type Person } from './support/person.ts'
+import { scale } from './support/proof.ts'
 import { TestServer } from './support/server.ts'
 
 /** Few large ones at once: what others wait for is then not the sender's own queue. */
@@ -38,9 +39,10 @@ function others(carol: Script, dave: Script): { stop: () => Promise<number[]> } 
   }
 }
 
+const [TEXTS, LARGE] = [scale('SLOW_TEXTS', 50_000), scale('SLOW_LARGE', 2_000)]
 const WORKLOADS = [
-  { name: '50,000 texts of 200 bytes', count: 50_000, bytes: 200 },
-  { name: '2,000 of 64 KiB', count: 2_000, bytes: 64 * 1024 - 16 },
+  { name: `${TEXTS} texts of 200 bytes`, count: TEXTS, bytes: 200 },
+  { name: `${LARGE} of 64 KiB`, count: LARGE, bytes: 64 * 1024 - 16 },
 ]
 
 for (const { name, count, bytes } of WORKLOADS) {

@@ -4,9 +4,10 @@ import { test } from 'node:test'
 import type { Script } from '../bench/wire/script.ts'
 import { INSPECTABLE, liveMiB } from './support/memory.ts'
 import { entryOf, type Person } from './support/person.ts'
+import { scale } from './support/proof.ts'
 import { TestServer } from './support/server.ts'
 
-const CONVERSATIONS = Number(process.env.CONVS ?? 1_500)
+const CONVERSATIONS = scale('CONVERSATIONS', 1_500)
 const MESSAGES = 100
 
 /** Fills conversations quickly: every group's messages over one connection, many under way at once. */
@@ -26,7 +27,7 @@ async function fill(alice: Person, groups: string[], messages: number): Promise<
 
 for (const version of [4, 5] as const) {
   const limit = version === 5 ? 10 : 100
-  test(`1,500 conversations with 100 waiting messages each come through a window of ${limit} (${version})`, {
+  test(`${CONVERSATIONS} conversations with 100 waiting messages each come through a window of ${limit} (${version})`, {
     timeout: 300_000,
   }, async t => {
     const server = await TestServer.start(t, { IM_FSYNC: 'off', ...INSPECTABLE })

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path'
 import { type Inspection, inspect } from '../../storage/open.ts'
 import { INDEXED } from '../stored.ts'
 import { type Check, type Tell, telling } from './checks.ts'
+import { Progress } from './progress.ts'
 
 const RESTORE =
   'Look for a failing disk or memory first. Then, with the server stopped, move the data directory away, keep it as it is, and restore a backup: `im restore`.'
@@ -19,7 +20,8 @@ export async function checkDatabase(dataDirectory: string, checks: Check[]): Pro
   const tell = telling('database', checks)
   let found: Inspection
   try {
-    found = await inspect(directory, INDEXED)
+    using progress = new Progress()
+    found = await inspect(directory, INDEXED, rows => progress.tell(() => `${rows} rows are looked at`))
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause)
     tell(

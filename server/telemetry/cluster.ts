@@ -1,36 +1,17 @@
-/** What this server sees of the others: Redis, the bus, who lives, clocks, and how far behind them it reads. */
-import type { EpochMs } from '../../protocol/ids.ts'
+/** What this server sees of the others: Redis, the bus, who lives, and clocks. */
 import type { OpenedCluster, RedisFigures } from '../../storage/open.ts'
 import type { Meters } from './meters.ts'
 
 /** Redis is asked every second; one that has not answered for so long is down. */
 const UP_WITHIN_MS = 5_000
 
-export class ClusterTelemetry {
-  /**
-   * When the oldest entry was stored that a peer announced and this server has not read; `undefined`: there is none. Set by who
-   * reads what peers announce.
-   */
-  behindSince: (() => EpochMs | undefined) | undefined
-
-  constructor(meters: Meters, cluster: OpenedCluster) {
-    const { figures } = cluster
-    if (figures) redisMetrics(meters, figures)
-    busMetrics(meters, cluster)
-    meters.gauge('im_cluster_nodes', 'Servers that live by the leases, this one included.', async () => {
-      return (await cluster.leases.nodes())?.length
-    })
-    meters.gauge('im_log_behind_seconds', 'Age of the oldest entry that a peer announced and that is not read.', () =>
-      this.#behindSeconds(),
-    )
-  }
-
-  #behindSeconds(): number | undefined {
-    if (!this.behindSince) return undefined
-    const since = this.behindSince()
-    // Its time is the clock's of the server that stored it.
-    return since === undefined ? 0 : Math.max(0, Date.now() - since) / 1000
-  }
+export function clusterMetrics(meters: Meters, cluster: OpenedCluster): void {
+  const { figures } = cluster
+  if (figures) redisMetrics(meters, figures)
+  busMetrics(meters, cluster)
+  meters.gauge('im_cluster_nodes', 'Servers that live by the leases, this one included.', async () => {
+    return (await cluster.leases.nodes())?.length
+  })
 }
 
 function redisMetrics(meters: Meters, figures: () => RedisFigures): void {

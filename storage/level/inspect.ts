@@ -16,6 +16,9 @@ import { unfinishedIn } from './restoration.ts'
 import { RowCheck, type RowFlaw, type Verified } from './verify.ts'
 import { Witness } from './witness.ts'
 
+/** How many rows are looked at. */
+type Told = (rows: number) => void
+
 /** Of each kind of flaw, at most so many are told. */
 const MOST = 100
 
@@ -35,7 +38,7 @@ export interface Inspection {
 }
 
 /** `tables`: those that have indexes. @throws Error of the file system: no room, or no permission, to look. */
-export async function inspect(directory: string, tables: readonly Table<never>[]): Promise<Inspection> {
+export async function inspect(directory: string, tables: readonly Table<never>[], told?: Told): Promise<Inspection> {
   const found: Inspection = { state: 'absent', broken: [], torn: [], witnessDamaged: false, flaws: [], flawCount: 0 }
   const files = join(directory, 'level')
   const unfinished = existsSync(files) ? undefined : unfinishedIn(directory)
@@ -50,7 +53,8 @@ export async function inspect(directory: string, tables: readonly Table<never>[]
       const commits = typeof known === 'number' ? known : 0
       if (made) found.files = made
       found.torn = torn
-      if (made && found.broken.length === 0) await readRows(found, files, directory, commits, tables)
+      if (made && found.broken.length === 0)
+        await readRows(files, directory, level => readOpen(found, level, commits, tables, told))
       else if (commits > 0 && !made)
         found.broken.push(`Commits 1 to ${commits} are missing from the database: it is gone.`)
     })
@@ -70,13 +74,7 @@ async function guarded(found: Inspection, look: () => Promise<void>): Promise<vo
   }
 }
 
-async function readRows(
-  found: Inspection,
-  files: string,
-  directory: string,
-  commits: number,
-  tables: readonly Table<never>[],
-): Promise<void> {
+async function readRows(files: string, directory: string, read: (level: Level) => Promise<void>): Promise<void> {
   const copy = await mkdtemp(join(directory, '.doctor-'))
   try {
     await copyTo(copy, files)
@@ -85,13 +83,19 @@ async function readRows(
     await level.open().catch(thrown => {
       throw new CannotOpen(`The database cannot be opened: ${thrown.cause?.message ?? thrown.message}.`)
     })
-    await readOpen(found, level, commits, tables).finally(() => level.close())
+    await read(level).finally(() => level.close())
   } finally {
     await rm(copy, { recursive: true, force: true })
   }
 }
 
-async function readOpen(found: Inspection, level: Level, commits: number, tables: readonly Table<never>[]) {
+async function readOpen(
+  found: Inspection,
+  level: Level,
+  commits: number,
+  tables: readonly Table<never>[],
+  told: Told | undefined,
+): Promise<void> {
   const engine = new Engine(level)
   await guarded(found, () => checkMeta(engine, commits))
   await guarded(found, async () => void (await readLinks(engine, commits)))
@@ -99,7 +103,7 @@ async function readOpen(found: Inspection, level: Level, commits: number, tables
     found.flawCount++
     if (found.flaws.length < MOST) found.flaws.push(flaw)
   })
-  found.rows = await check.run()
+  found.rows = await check.run(told)
 }
 
 async function copyTo(copy: string, files: string): Promise<void> {

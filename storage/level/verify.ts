@@ -53,12 +53,14 @@ export class RowCheck {
     this.#tell = tell
   }
 
-  async run(): Promise<Verified> {
+  /** `told` hears how many rows are looked at, now and then. */
+  async run(told: (rows: number) => void = () => {}): Promise<Verified> {
     const iterator = this.#level.iterator({ highWaterMarkBytes: READ_AHEAD_BYTES } as object)
     try {
       for (let rows = await iterator.nextv(AT_ONCE); rows.length > 0; rows = await iterator.nextv(AT_ONCE)) {
         for (const [key, value] of rows) this.#guarded(key, () => this.#row(key, value))
         await this.#meet()
+        told(this.#count.rows)
       }
     } finally {
       await iterator.close()
