@@ -6,14 +6,17 @@ import { people } from './harness.ts'
 import { cassandra } from './support/keyspace.ts'
 import { TestCluster } from './support/nodes.ts'
 import { entryOf, Person } from './support/person.ts'
+import { RedisServer, startCluster } from './support/redis.ts'
 import { absent, TestServer } from './support/server.ts'
 
 const { hosts, skip: noCassandra } = await cassandra()
 const skip = noCassandra || (await absent('redis-server'))
 
-async function servers<Count extends 2 | 3>(t: TestContext, count: Count) {
+async function servers<Count extends 2 | 3>(t: TestContext, count: Count, url?: string) {
   const cluster = new TestCluster(t, count, hosts.join(','))
-  const all = (await cluster.settings()).map(settings => TestServer.idle(t, settings))
+  const all = (await cluster.settings()).map(settings =>
+    TestServer.idle(t, { ...settings, ...(url !== undefined && { IM_REDIS_URL: url }) }),
+  )
   t.after(() => cluster.remove())
   for (const server of all) await server.start()
   return { all: all as Of<Count>, redis: await cluster.redis }
@@ -83,13 +86,27 @@ function talk(from: Person, to: Person): () => Promise<number> {
   }
 }
 
-test('a session that goes from server to server gets everything once and in order', {
-  skip,
-  timeout: 120_000,
-}, async t => {
+const sentinel = async (t: TestContext) =>
+  `redis+sentinel://127.0.0.1:${(await RedisServer.sentinel(t, await RedisServer.start(t))).port}/main`
+const REDIS = {
+  'one Redis': () => undefined,
+  'a Redis behind Sentinels': sentinel,
+  'a Redis Cluster': async (t: TestContext) => (await startCluster(t)).url,
+}
+for (const [name, redis] of Object.entries(REDIS))
+  test(
+    `a session that goes from server to server gets everything once and in order, with ${name}`,
+    {
+      skip,
+      timeout: 120_000,
+    },
+    async t => moves(t, await redis(t)),
+  )
+
+async function moves(t: TestContext, redis: string | undefined): Promise<void> {
   const {
     all: [one, two],
-  } = await servers(t, 2)
+  } = await servers(t, 2, redis)
   const { alice, bob } = await one.people('alice', 'bob')
   const given = new Given()
   let script = given.of(await bob.connect(5))
@@ -108,7 +125,7 @@ test('a session that goes from server to server gets everything once and in orde
   const last = await hush()
   await given.has(last)
   given.isExact(last)
-})
+}
 
 test('of one client that comes to three servers at once, one connection stays', { skip, timeout: 120_000 }, async t => {
   const { all } = await servers(t, 3)

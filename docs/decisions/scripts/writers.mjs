@@ -2,6 +2,7 @@
  * Who may append to a conversation: whoever holds a lease, or whoever is first by compare-and-set. docs/decisions/writers.md.
  *   npm run build && node docs/decisions/scripts/writers.mjs
  * CASSANDRA=host:port takes a Cassandra that runs; otherwise one node is started, as by the tests (java and mvn).
+ * TURNS=off plays it without turns where servers meet.
  */
 import { randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
@@ -16,7 +17,7 @@ const LEASE_MS = 1_000
 const SECONDS = Number(process.env.SECONDS ?? 10)
 
 const ends = []
-const { CASSANDRA } = process.env
+const { CASSANDRA, TURNS } = process.env
 const hosts = CASSANDRA ? CASSANDRA.split(',') : (await CassandraNodes.start({ after: end => ends.unshift(end) })).hosts
 const keyspace = `writers${randomBytes(4).toString('hex')}`
 const needs = {
@@ -85,9 +86,16 @@ async function nodes(count) {
   return Promise.all(
     Array.from({ length: count }, async (_, nth) => {
       const cluster = await openRedis({ url: `redis://127.0.0.1:${redis.port}`, node: `n${nth}` })
-      return { cluster, storage: await openCassandra({ ...needs, cluster }) }
+      return { cluster, storage: await openCassandra({ ...needs, cluster: TURNS === 'off' ? unmet(cluster) : cluster }) }
     }),
   )
+}
+/** Hears everything, and sees nobody whom it could ask for a turn. */
+function unmet({ node, leases, bus }) {
+  const [publish, subscribe, settled, onMissed] = ['publish', 'subscribe', 'settled', 'onMissed'].map(name =>
+    bus[name].bind(bus),
+  )
+  return { node, leases, bus: { healthy: true, publish, subscribe, settled, onMissed, peers: () => [] } }
 }
 async function close(all) {
   for (const { storage, cluster } of all) {
