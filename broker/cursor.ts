@@ -12,6 +12,8 @@ export interface StoredCursor {
   e: number
   a: number
   s?: (number | Range)[]
+  /** Up to here, the client may have had what is not acknowledged. */
+  d?: number
 }
 
 /** Whoever reads at a cursor. */
@@ -35,6 +37,8 @@ export class Cursor {
   above: Map<number, number> | undefined
   /** Up to here, single entries may be acknowledged or in flight already: left by the connection before. */
   resumedUpTo = 0
+  /** Up to here, the client may have had what is not acknowledged, from a connection that could not write so: it comes with DUP. */
+  mayHaveUpTo = 0
   /** The position is known. */
   placed = false
   /** The position is not known yet, or a read is under way. */
@@ -58,9 +62,10 @@ export class Cursor {
   }
 
   /** Goes on where the session was. */
-  restore({ a, s }: Pick<StoredCursor, 'a' | 's'>): void {
+  restore({ a, s, d = 0 }: Pick<StoredCursor, 'a' | 's' | 'd'>): void {
     this.acked = a
     this.sent = a
+    this.mayHaveUpTo = Math.max(this.mayHaveUpTo, d)
     const ranges = s?.map((range): Range => (typeof range === 'number' ? [range, range] : range)) ?? []
     const above = ranges.filter(([, to]) => to > a)
     this.above = above.length > 0 ? new Map(above) : undefined
@@ -110,7 +115,8 @@ export class Cursor {
   }
 
   stored(epoch: number): StoredCursor {
-    if (!this.above) return { e: epoch, a: this.acked }
-    return { e: epoch, a: this.acked, s: [...this.above].map(range => (range[0] === range[1] ? range[0] : range)) }
+    const s = this.above && [...this.above].map(range => (range[0] === range[1] ? range[0] : range))
+    const d = this.mayHaveUpTo > this.acked ? this.mayHaveUpTo : undefined
+    return { e: epoch, a: this.acked, ...(s && { s }), ...(d !== undefined && { d }) }
   }
 }

@@ -22,7 +22,7 @@ export interface FollowingNeeds extends LooksNeeds {
   listening(): Promise<void>
 }
 
-type Parts = Pick<Session, 'filters' | 'pump' | 'record'>
+type Parts = Pick<Session, 'filters' | 'pump' | 'record' | 'torn'>
 /** Where a session is in a conversation; nowhere yet, where it begins at the joining entry. */
 type Place = StoredCursor | undefined
 /** The epoch of a place that is not in storage. */
@@ -156,8 +156,7 @@ export class Following implements Reading {
 
   /** Follows all conversations that the filters take, each from its place. */
   async #cover(placeOf: (cursor: Cursor) => Place | Promise<Place>): Promise<void> {
-    const { memberships, log } = this.#needs
-    const { app, member } = this.id
+    const [{ app, member }, { memberships, log }] = [this.id, this.#needs]
     this.#early ??= new Map()
     let next: string | undefined
     do {
@@ -212,8 +211,9 @@ export class Following implements Reading {
 
   #place(cursor: Cursor, row: Place): void {
     if (cursor.left || this.#closed) return
+    if (this.#parts.torn && this.#early) cursor.mayHaveUpTo = cursor.tail
     if (row) cursor.restore(row)
-    if (!row || row.e === UNWRITTEN) this.#parts.record.moved(cursor)
+    if (!row || row.e === UNWRITTEN || cursor.mayHaveUpTo > cursor.acked) this.#parts.record.moved(cursor)
     this.#left.delete(cursor.conversation)
     cursor.placed = true
     cursor.busy = false

@@ -10,7 +10,6 @@ import {
   rankOf,
   type SessionId,
   type SessionRow,
-  type StoredFlight,
   sessionKey,
   WILL_KEPT_MS,
 } from './session-rows.ts'
@@ -124,7 +123,7 @@ export class SessionRecord {
   }
 
   /** What the next connection needs; or nothing stays of a session that ends with this one. */
-  async close(ending: Ending, inFlight: StoredFlight[]): Promise<void> {
+  async close(ending: Ending, left: Pick<SessionRow, 'inFlight' | 'torn'>): Promise<void> {
     this.#closed = true
     this.#cancelFlush?.()
     const { store } = this.#needs
@@ -141,7 +140,7 @@ export class SessionRecord {
     )
     const ended = {
       ...row,
-      inFlight,
+      ...left,
       expirySeconds,
       expiresAt,
       ...(willIsLeft && { will, willAt: ending.willAt as number }),

@@ -168,6 +168,7 @@ export class Sender {
 
   #send(packet: OutboundPublish, flight: Flight | { cursor: undefined; bytes: number }): void {
     if (packet.qos === 1) {
+      packet.dup = flight.cursor !== undefined && flight.seq <= flight.cursor.mayHaveUpTo
       packet.packetId = this.#window.freeId()
       this.#window.add(packet.packetId, flight)
     }

@@ -37,6 +37,8 @@ export interface SessionRow {
   since?: number
   filters: StoredFilter[]
   inFlight: StoredFlight[]
+  /** The last connection ended without writing how far its client had come. */
+  torn?: true
   /** Life after the connection, in seconds; 0 ends with it, 0xffffffff never ends (MQTT 5, 3.1.2.11.2). */
   expirySeconds: number
   /** Set while disconnected. */
@@ -102,6 +104,8 @@ export const headOf = (
   ...(run !== undefined && { run }),
 })
 
+/** Also where nobody has seen yet that the connection has ended. */
+export const isTorn = ({ torn, expiresAt }: SessionRow): boolean => torn === true || expiresAt === undefined
 /** What an owner of an earlier session of the name wrote late is not this one's. */
 export const isOf = ({ since = 0 }: SessionRow, { e }: StoredCursor) => e >= since
 /** Of a write to a head: somebody else has written it. */

@@ -25,6 +25,8 @@ export class Session {
   readonly following: Following
   readonly pump: Pump
   readonly record: SessionRecord
+  /** The client may have had more than is written. */
+  readonly torn: boolean
   /** What was in flight before has been handed to the pump. */
   #resumed = false
   #resuming: Promise<void> = Promise.resolve()
@@ -34,6 +36,7 @@ export class Session {
     const { row } = opened
     this.id = { app: row.app, member: row.member, clientId: row.clientId }
     this.key = sessionKey(row)
+    this.torn = opened.torn
     this.record = new SessionRecord(opened, needs)
     this.filters = new Filters(row.app, row.member, row.filters)
     this.pump = new Pump({
@@ -97,7 +100,7 @@ export class Session {
     this.#closed = true
     this.pump.close()
     this.following.close()
-    await this.record.close(ending, this.#inFlight())
+    await this.record.close(ending, { inFlight: this.#inFlight(), ...(this.torn && !this.#resumed && { torn: true }) })
   }
 
   /** A connection that ended before it resumed leaves what the one before it left. */

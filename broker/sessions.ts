@@ -24,6 +24,7 @@ import {
   headOf,
   isConflict,
   isOf,
+  isTorn,
   NEVER,
   ORIGINS,
   ORIGINS_KEPT_SECONDS,
@@ -41,6 +42,8 @@ export interface Opened {
   version: number
   /** The session goes on; its cursors are in storage. */
   resumed: boolean
+  /** The client may have had, or even acknowledged, more than that. */
+  torn: boolean
 }
 
 export interface BeforeOpen {
@@ -96,7 +99,7 @@ export class SessionStore {
       const version = found?.version ?? 0
       try {
         await this.#records.write([put(SESSIONS, partitionOf(id), id.clientId, row, version)])
-        return { row, version: version + 1, resumed }
+        return { row, version: version + 1, resumed, torn: resumed && isTorn(found.row) }
       } catch (thrown) {
         // Another connection of the same session came first: look again.
         if (!isConflict(thrown)) throw thrown
@@ -193,9 +196,9 @@ export class SessionStore {
 
   #ended(row: SessionRow, graceMs: number): SessionRow {
     const expiresAt = this.expiresAt(row.expirySeconds || ORIGINS_KEPT_SECONDS)
-    if (!row.will) return { ...row, expiresAt }
+    if (!row.will) return { ...row, torn: true, expiresAt }
     const willAt = this.#scheduler.now() + Math.max(row.will.delayMs, graceMs)
-    return { ...row, willAt, expiresAt: Math.max(expiresAt, willAt + WILL_KEPT_MS) }
+    return { ...row, torn: true, willAt, expiresAt: Math.max(expiresAt, willAt + WILL_KEPT_MS) }
   }
 
   /** Sessions whose will is due. */

@@ -45,9 +45,12 @@ for (const [refusals, outcome] of [
     const needs = { store, scheduler, failed: nothing, lost: nothing, stopping: () => true, others: false }
     const record = new SessionRecord(await store.open(ID, WISH), needs)
     left = refusals
-    const closed = record.close({ expirySeconds: 60, mayRepeat: true, origins: async () => [] }, [
-      [7, 'g:ops' as ConversationId, 1, 1],
-    ])
+    const closed = record.close(
+      { expirySeconds: 60, mayRepeat: true, origins: async () => [] },
+      {
+        inFlight: [[7, 'g:ops' as ConversationId, 1, 1]],
+      },
+    )
     if (refusals > 10) await assert.rejects(closed, { code: 'log-unavailable' })
     else await closed
     assert.deepEqual(pauses, [50, 200, 1_000])

@@ -36,6 +36,27 @@ test('a second connection takes the session over, and the first is told', async 
   assert.equal(entryOf(await second.next('publish', ({ payload }) => payload.includes('two'))).text, 'two')
 })
 
+for (const version of [4, 5] as const)
+  test(`what a crash brings again comes with DUP, and what is new without (${version})`, async t => {
+    const server = await TestServer.start(t)
+    const { alice, bob } = await server.people('alice', 'bob')
+    const first = await bob.connect(version)
+    await first.subscribe(bob.inbox)
+    first.wire.acknowledges = false
+    for (const text of ['one', 'two']) await say(alice, bob, text)
+    for (const text of ['one', 'two']) assert.equal(entryOf(await first.next('publish')).text, text)
+    await server.kill()
+    await server.start()
+    const second = await bob.connect(version)
+    for (const text of ['one', 'two']) {
+      const again = await second.next('publish')
+      assert.deepEqual([entryOf(again).text, again.dup], [text, true])
+    }
+    await say(alice, bob, 'three')
+    const fresh = await second.next('publish')
+    assert.deepEqual([entryOf(fresh).text, fresh.dup], ['three', false])
+  })
+
 test('what was in flight goes out first on resume, with its id and DUP', async t => {
   const server = await TestServer.start(t)
   const { alice, bob } = await server.people('alice', 'bob')

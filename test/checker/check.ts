@@ -6,8 +6,8 @@
  *   check(readHistory('run.ndjson'), { slackMs: 0 })    a file, without holding it in memory
  *
  * What it counts on beside what history.ts says: logs come after everything else, in one operation or in several of one
- * conversation that continue each other; a fault whose `what` starts with `crash` may make any session repeat; a reader
- * that acknowledges nothing is disconnected before the end, or it is told as `undelivered`.
+ * conversation that continue each other; a reader that acknowledges nothing is disconnected before the end, or it is told as
+ * `undelivered`.
  */
 import { judgeFeeds, judgeWaiting, received } from './deliveries.ts'
 import type {
@@ -93,9 +93,8 @@ function subscribed(run: Run, { at, session: name }: Subscribed): void {
   for (const feed of session.feeds.values()) feed.subscribedIndex = run.index
 }
 
-function disconnected(run: Run, { connection, session: name, crash, left }: Disconnected): void {
+function disconnected(run: Run, { connection, session: name, left }: Disconnected): void {
   const session = run.session(name, '')
-  if (crash) session.crashes++
   // An older connection that ends late, after a takeover, ends nothing else.
   if (session.connection !== connection) return
   session.connected = false
@@ -119,7 +118,6 @@ function fault(run: Run, { at, what, begins }: FaultInjected): void {
   if (begins) run.faults.add(what)
   else run.faults.delete(what)
   run.faultAt = at
-  if (what.startsWith('crash')) run.crashes++
 }
 
 function log(run: Run, { conversation: id, entries, first = 0 }: Log): void {

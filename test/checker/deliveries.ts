@@ -12,7 +12,7 @@ export function received(run: Run, operation: Received): void {
   const isGap = from !== undefined
   // What an older connection still gave when the session had moved on says nothing of the order.
   if (connection === session.connection || session.connection === '') {
-    const twice = isTwice(feed, session.crashes + run.crashes, connection, seq, dup)
+    const twice = isTwice(feed, connection, seq, dup)
     if (twice) run.report('doubled', `${told(operation)} again ${twice}, ${connection}`)
     const high = Math.max(feed.delivered.last, feed.covered.last)
     if (seq < high && !feed.delivered.has(seq) && !(isGap && feed.covered.has(seq)))
@@ -33,20 +33,16 @@ function told({ user, session, conversation: id, seq, from, text }: Received): s
   return `${user} (${session}) got ${id} ${what}${text === undefined ? '' : ` “${text}”`}`
 }
 
-/** How the session had it before, on this connection or, without DUP, on another with no crash in between. */
-function isTwice(feed: Feed, crashes: number, connection: string, seq: number, dup: boolean): string | undefined {
+/** How the session had it before, on this connection or, without DUP, on another: also where a process died in between. */
+function isTwice(feed: Feed, connection: string, seq: number, dup: boolean): string | undefined {
   if (feed.connection !== connection) {
     feed.connection = connection
     feed.onConnection = new Spans()
   }
-  if (feed.crashes !== crashes) {
-    feed.crashes = crashes
-    feed.sinceCrash = new Spans()
-  }
   const isFirstHere = feed.onConnection.add(seq)
-  const isFirst = feed.sinceCrash.add(seq)
+  const isFirst = feed.given.add(seq)
   if (!isFirstHere) return 'on the same connection'
-  return isFirst || dup ? undefined : 'without DUP and without a crash in between, on a later connection'
+  return isFirst || dup ? undefined : 'without DUP, on a later connection'
 }
 
 /** Remembers what came after removals were answered: whether it belongs to a later stay, the log tells. */

@@ -10,6 +10,8 @@ interface Cursor {
   acked: number
   /** Of what is acknowledged, what survives a crash. */
   kept: number
+  /** Up to here, it may have had what is not acknowledged: it comes with DUP. */
+  mayHave: number
   /** The entry with which the user came in. */
   joined: number
   /** The user is not in. */
@@ -63,7 +65,7 @@ export class GoodReader {
     const { logs, members } = this.#world
     if (conversation === PAIR ? !PAIR.includes(this.user) : !members.has(this.user)) return
     const tail = logs.get(conversation)?.length ?? 0
-    this.#cursors.set(conversation, { sent: tail, acked: tail, kept: tail, joined: 1, out: false })
+    this.#cursors.set(conversation, { sent: tail, acked: tail, kept: tail, mayHave: 0, joined: 1, out: false })
   }
 
   disconnect(): void {
@@ -89,7 +91,10 @@ export class GoodReader {
       crash: true,
     })
     this.connection = undefined
-    for (const cursor of this.#cursors.values()) cursor.sent = cursor.acked = cursor.kept
+    for (const cursor of this.#cursors.values()) {
+      cursor.mayHave = Math.max(cursor.mayHave, cursor.sent)
+      cursor.sent = cursor.acked = cursor.kept
+    }
   }
 
   /** Gives what is next, and takes an acknowledgement, mostly. */
@@ -110,11 +115,12 @@ export class GoodReader {
     }
   }
 
-  #give(conversation: string, dup: boolean): void {
+  #give(conversation: string, again: boolean): void {
     const { name: session, user, connection } = this
     const { history, logs } = this.#world
     const cursor = this.#cursors.get(conversation)
     if (!cursor || !connection) return
+    const dup = again || cursor.sent < cursor.mayHave
     const common = { do: 'received', at: this.#world.now(), connection, session, user, conversation, dup } as const
     if (cursor.sent + 1 < cursor.joined) {
       history.push({ ...common, kind: 'gap', from: cursor.sent + 1, seq: cursor.joined - 1 })
@@ -130,7 +136,14 @@ export class GoodReader {
   /** The user came into the group with that entry, or left it. */
   changed(seq: number, left: boolean): void {
     const before = seq - 1
-    const cursor = this.#cursors.get(GROUP) ?? { sent: before, acked: before, kept: before, joined: seq, out: left }
+    const cursor = this.#cursors.get(GROUP) ?? {
+      sent: before,
+      acked: before,
+      kept: before,
+      mayHave: 0,
+      joined: seq,
+      out: left,
+    }
     this.#cursors.set(GROUP, cursor)
     cursor.out = left
     // What was in flight is not given again.

@@ -92,7 +92,7 @@ export interface MembersChanged {
   added: readonly string[]
   removed: readonly string[]
 }
-/** Something was broken on purpose, or mended. After one whose `what` starts with `crash`, any session may repeat a few. */
+/** Something was broken on purpose, or mended. */
 export interface FaultInjected {
   do: 'fault'
   at: number

@@ -62,8 +62,7 @@ const doubled: Record<string, Plant> = {
     )
     const at = one ? history.indexOf(one) : -1
     const first = one ? history.findIndex(operation => isOf(operation, one)) : -1
-    const hasCrashed = history.slice(Math.max(first, 0), at).some(operation => 'what' in operation)
-    return one && first < at && !hasCrashed ? instead(history, one, { ...one, dup: false }) : undefined
+    return one && first < at ? instead(history, one, { ...one, dup: false }) : undefined
   },
 }
 

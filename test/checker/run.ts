@@ -65,8 +65,8 @@ export interface Feed {
   gaps: { from: number; to: number }[]
   connection: string
   onConnection: Spans
-  crashes: number
-  sinceCrash: Spans
+  /** As `delivered`, what older connections gave included, and gaps by where they end. */
+  given: Spans
   /** By the number of removals of the user that were answered `slackMs` before: the lowest seq delivered since. */
   late: { seq: number; at: number }[]
 }
@@ -77,7 +77,6 @@ export interface Session {
   connection: string
   connected: boolean
   connectedAt: number
-  crashes: number
   subscribedIndex: number
   subscribedAt: number
   feeds: Map<string, Feed>
@@ -139,7 +138,6 @@ export class Run {
   /** Also of sessions that are over. */
   readonly feeds: Feed[] = []
   /** Crashes of which it is not said whom they hit. */
-  crashes = 0
   readonly faults = new Set<string>()
   faultAt = Number.NEGATIVE_INFINITY
   index = 0
@@ -207,7 +205,6 @@ export class Run {
       connection: '',
       connected: false,
       connectedAt: 0,
-      crashes: 0,
       subscribedIndex: -1,
       subscribedAt: 0,
       feeds: new Map(),
@@ -230,8 +227,7 @@ export class Run {
       gaps: [],
       connection: '',
       onConnection: new Spans(),
-      crashes: -1,
-      sinceCrash: new Spans(),
+      given: new Spans(),
       late: [],
     }
     session.feeds.set(id, feed)

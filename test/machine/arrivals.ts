@@ -34,6 +34,8 @@ export class Arrivals {
   readonly #needs: Needs
   /** The server may have sent what the client did not get. */
   blind = false
+  /** The server died with what it knew of the session: all that the client may have had before comes with DUP. */
+  torn = false
   #freshCame = false
 
   constructor(needs: Needs) {
@@ -97,7 +99,8 @@ export class Arrivals {
     const { log, flights, wrong } = this.#needs
     const { missing } = flights
     if (missing) wrong(`${says} came before ${missing.seq} of ${missing.conversation}, which is in flight`)
-    if (dup && (this.#freshCame || !this.blind)) wrong(`${says} was never sent before`)
+    const mayHave = this.torn || flight.seq <= seat.mayHaveUpTo
+    if (dup && !mayHave && (this.#freshCame || !this.blind)) wrong(`${says} was never sent before`)
     if (!dup) {
       this.#freshCame = true
       if (flights.here.size >= flights.room) wrong(`${says} is more than entries have of the window`)

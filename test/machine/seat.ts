@@ -44,8 +44,8 @@ export class Seat {
   /** After a crash: what must come again, and what may. Last entry of it → first. */
   readonly must = new Map<number, number>()
   readonly may = new Map<number, number>()
-  /** The last entry that came again without DUP after a crash. */
-  #again = 0
+  /** Up to here, what was not acknowledged before a crash comes with DUP, whether the client had it or not. */
+  mayHaveUpTo = 0
 
   /** Begun by a member's coming in: its position is written lazily, and by no SUBACK. */
   readonly #joined: boolean
@@ -90,8 +90,9 @@ export class Seat {
     this.rejoins.push(seq)
   }
   /** A quiet moment of a connected session: whatever is acknowledged from here on is too late for the gap. */
-  placed(): void {
+  placed(tornAt: number): void {
     this.#found = true
+    this.mayHaveUpTo = Math.max(this.mayHaveUpTo, tornAt)
     if (this.rejoins.length > 0) this.#gapHigh ??= this.#gapFrom(Number.POSITIVE_INFINITY)[1]
   }
 
@@ -114,7 +115,7 @@ export class Seat {
     const [low, high] = this.#gapFrom(to)
     this.#gap = { to, low }
     if (from < low || from > high) return `the gap to ${to} begins at ${from}, not from ${low} to ${high}`
-    if (again) this.#again = dup ? this.#again : to
+    if (again && !dup) return 'it came again without DUP'
     for (const lost of [this.must, this.may]) for (const seq of lost.keys()) if (seq <= to) lost.delete(seq)
     for (const seq of this.unacked.keys()) if (seq < to) this.unacked.delete(seq)
     this.#gapLow = Number.POSITIVE_INFINITY
@@ -156,10 +157,7 @@ export class Seat {
 
   #cameAgain(seq: number, dup: boolean): string | undefined {
     if (!this.must.delete(seq) && !this.may.delete(seq)) return `${seq} came before`
-    if (dup) return undefined
-    if (seq < this.#again) return `${seq} came again behind ${this.#again}`
-    this.#again = seq
-    return undefined
+    return dup ? undefined : `${seq} came again without DUP`
   }
 
   // ---- what is acknowledged ----
@@ -194,6 +192,5 @@ export class Seat {
     this.unacked.clear()
     if (power) this.#unflushed.clear()
     for (const [seq, { kept }] of this.#unflushed) if (kept === 'process') this.#unflushed.delete(seq)
-    this.#again = 0
   }
 }

@@ -86,6 +86,7 @@ export class SessionModel {
     this.#seats.clear()
     this.#flights.forget()
     this.#arrivals.blind = false
+    this.#arrivals.torn = false
   }
 
   /** The connection is gone for the client, and will be for the server; in the middle of something unless `calm`. */
@@ -205,7 +206,7 @@ export class SessionModel {
       return
     }
     if (this.#ask) this.#wrong(`${this.#ask.filter} has no answer`)
-    for (const seat of this.#seats.values()) seat.placed()
+    this.#placed()
     const { full: waits, missing } = this.#flights
     if (missing && !waits) this.#wrong(`${missing.seq} of ${missing.conversation} is not sent again`)
     this.#flights.quiet()
@@ -214,6 +215,13 @@ export class SessionModel {
     const few = this.#needs.limits.windowBytes < MANY_BYTES
     const full = this.here.size >= this.#flights.room || (few && this.here.size > 0)
     if (!full) for (const owed of this.#seats.settle()) this.#wrong(`${owed} does not come`)
+  }
+
+  #placed(): void {
+    const { log } = this.#needs
+    for (const [conversation, seat] of this.#seats.entries())
+      seat.placed(this.#arrivals.torn ? log.tail(conversation) : 0)
+    this.#arrivals.torn = false
   }
 
   flushed(): void {
@@ -234,10 +242,13 @@ export class SessionModel {
     for (const seat of this.#seats.values()) seat.crash(power)
     this.#flights.forget()
     this.#arrivals.blind = true
+    this.#arrivals.torn = true
     this.life.crashed()
   }
   /** The server is there again: whoever was connected before is away from now on. */
   restarted(): void {
+    // A connection that was just coming in may have ended with nothing written.
+    if (!this.life.rests) this.#arrivals.torn = true
     this.life.noticed()
   }
 }

@@ -19,15 +19,15 @@ export const SESSIONS: readonly Mutant[] = [
   {
     name: 'what was acknowledged above the prefix is not stored',
     file: 'broker/cursor.ts',
-    find: 'if (!this.above) return {',
-    put: 'if (!this.above || epoch >= 0) return {',
+    find: 'const s = this.above && [',
+    put: 'const s = epoch < 0 && this.above && [',
     verdict: 'doubled',
   },
   {
     name: 'the stored position is where the session sent to, not what was acknowledged',
     file: 'broker/cursor.ts',
-    find: 'if (!this.above) return { e: epoch, a: this.acked }',
-    put: 'if (!this.above) return { e: epoch, a: this.sent }',
+    find: 'return { e: epoch, a: this.acked,',
+    put: 'return { e: epoch, a: s ? this.acked : this.sent,',
     verdict: 'doubled',
   },
   {
@@ -42,6 +42,13 @@ export const SESSIONS: readonly Mutant[] = [
     file: 'broker/record.ts',
     find: 'if (!this.kept || this.#closed) return',
     put: 'if (!this.kept) return',
+    verdict: 'doubled',
+  },
+  {
+    name: 'what a crash brings again comes without DUP',
+    file: 'broker/sender.ts',
+    find: 'flight.seq <= flight.cursor.mayHaveUpTo',
+    put: 'flight.seq < 0',
     verdict: 'doubled',
   },
   {
@@ -117,15 +124,15 @@ export const SESSIONS: readonly Mutant[] = [
   {
     name: 'DUP and packet id are a repeat, whatever the payload',
     file: 'broker/origins.ts',
-    find: 'if (dup && this.#known.get(packetId)?.hash === hash)',
-    put: 'if (dup && this.#known.has(packetId))',
+    find: 'if (dup && before === hash)',
+    put: 'if (dup && before !== undefined)',
     verdict: 'lost',
   },
   {
     name: 'a repeat with QoS 2 is not recognised',
     file: 'broker/origins.ts',
-    find: 'this.#unreleased.has(packetId)) && this.#qos2.get(packetId) === hash)',
-    put: 'this.#unreleased.has(packetId)) && this.#qos2.get(packetId) === topic)',
+    find: 'this.#unreleased.has(packetId)) && before === hash)',
+    put: 'this.#unreleased.has(packetId)) && before === topic)',
     verdict: 'doubled',
   },
   {

@@ -86,7 +86,10 @@ async function nodes(count) {
   return Promise.all(
     Array.from({ length: count }, async (_, nth) => {
       const cluster = await openRedis({ url: `redis://127.0.0.1:${redis.port}`, node: `n${nth}` })
-      return { cluster, storage: await openCassandra({ ...needs, cluster: TURNS === 'off' ? unmet(cluster) : cluster }) }
+      return {
+        cluster,
+        storage: await openCassandra({ ...needs, cluster: TURNS === 'off' ? unmet(cluster) : cluster }),
+      }
     }),
   )
 }
