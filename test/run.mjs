@@ -17,7 +17,7 @@ const words = process.argv.slice(2)
 const ON_TWO_NODES = ['sessions', 'membership', 'deduplication', 'stock-clients', 'access', 'malformed']
 /** Long there, as every message goes through Cassandra: smaller, but for who says how large. */
 const LONG_ON_TWO_NODES = ['offline', 'window', 'slow-reader']
-const SMALLER = { CONVERSATIONS: '150', SLOW_TEXTS: '5000', SLOW_LARGE: '500' }
+const SMALLER = { CONVERSATIONS: '60', SLOW_TEXTS: '5000', SLOW_LARGE: '500' }
 /** Whole clusters, which beside something else would be judged by what the machine has left for them. */
 const ALONE = /^(cluster|faults|ring)/
 /** A file that is not over by then, or whose process stays, has failed. */
