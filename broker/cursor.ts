@@ -61,8 +61,8 @@ export class Cursor {
     this.sent = floor
   }
 
-  /** Goes on where the session was. */
-  restore({ a, s, d = 0 }: Pick<StoredCursor, 'a' | 's' | 'd'>): void {
+  /** Goes on where the session was. Whether the row says all of it. */
+  restore({ a, s, d = 0 }: Pick<StoredCursor, 'a' | 's' | 'd'>): boolean {
     this.acked = a
     this.sent = a
     this.mayHaveUpTo = Math.max(this.mayHaveUpTo, d)
@@ -70,6 +70,7 @@ export class Cursor {
     const above = ranges.filter(([, to]) => to > a)
     this.above = above.length > 0 ? new Map(above) : undefined
     this.resumedUpTo = Math.max(0, ...above.map(([, to]) => to))
+    return this.mayHaveUpTo <= Math.max(a, d)
   }
 
   /** Nothing of it goes out now. */

@@ -211,9 +211,8 @@ export class Following implements Reading {
 
   #place(cursor: Cursor, row: Place): void {
     if (cursor.left || this.#closed) return
-    if (this.#parts.torn && this.#early) cursor.mayHaveUpTo = cursor.tail
-    if (row) cursor.restore(row)
-    if (!row || row.e === UNWRITTEN || cursor.mayHaveUpTo > cursor.acked) this.#parts.record.moved(cursor)
+    if (this.#parts.torn) cursor.mayHaveUpTo = cursor.tail
+    if (!row || !cursor.restore(row) || row.e === UNWRITTEN) this.#parts.record.moved(cursor)
     this.#left.delete(cursor.conversation)
     cursor.placed = true
     cursor.busy = false

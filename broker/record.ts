@@ -8,7 +8,6 @@ import {
   isConflict,
   ORIGINS_KEPT_SECONDS,
   rankOf,
-  type SessionId,
   type SessionRow,
   sessionKey,
   WILL_KEPT_MS,
@@ -44,6 +43,8 @@ const FLUSH_MS = 200
 const SHARED_FLUSH_MS = 2_000
 /** Pauses between tries to write what a connection leaves; the last one again and again. */
 const RETRY_MS = [50, 200, 1_000, 5_000]
+/** Positions in one write. */
+const AT_ONCE = 5_000
 /** Tries when the server ends, with the first pauses between them: storage may have come back just now. */
 const LAST_TRIES = 4
 
@@ -130,7 +131,7 @@ export class SessionRecord {
     const { will, ...row } = this.#row
     const willIsLeft = will !== undefined && ending.willAt !== undefined
     if (ending.expirySeconds === 0 && !ending.mayRepeat && !willIsLeft) {
-      await this.#surely(() => this.#inTurn(() => store.end(this.#id, this.#version)))
+      await this.#surely(() => this.#inTurn(() => store.end(this.#row, this.#version)))
       return
     }
     const { expirySeconds } = ending
@@ -176,22 +177,21 @@ export class SessionRecord {
     }
   }
 
-  get #id(): SessionId {
-    return this.#row
-  }
-
   /** Cursors that moved, and the head if it is given. What a write that failed left is written by the next. */
   #write(head?: SessionRow, gone: readonly ConversationId[] = [], origins?: Ending['origins']): Promise<void> {
     return this.#inTurn(async () => {
-      const moved = this.#moved
+      const moved = [...this.#moved]
       this.#moved = new Set()
       const { store } = this.#needs
-      const cursors = [...moved].map(cursor => this.#put(cursor))
-      const removed = gone.map(conversation => removeRanked(CURSORS, this.#key, conversation, this.#nextRank()))
+      const next = (count: number) => moved.slice(0, count).map(cursor => this.#put(cursor))
       try {
+        for (; moved.length > AT_ONCE; moved.splice(0, AT_ONCE))
+          await store.flush(this.#row, this.#version, next(AT_ONCE))
+        const cursors = next(AT_ONCE)
+        const removed = gone.map(conversation => removeRanked(CURSORS, this.#key, conversation, this.#nextRank()))
         const left = origins ? await origins() : []
         if (head) await store.save(head, this.#version++, [...cursors, ...removed, ...left])
-        else await store.flush(this.#id, this.#version, cursors)
+        else await store.flush(this.#row, this.#version, cursors)
       } catch (thrown) {
         // Before those that moved meanwhile: of two in one conversation the later one is to stand.
         this.#moved = new Set([...moved, ...this.#moved])

@@ -25,8 +25,7 @@ export class Session {
   readonly following: Following
   readonly pump: Pump
   readonly record: SessionRecord
-  /** The client may have had more than is written. */
-  readonly torn: boolean
+  readonly #torn: boolean
   /** What was in flight before has been handed to the pump. */
   #resumed = false
   #resuming: Promise<void> = Promise.resolve()
@@ -36,7 +35,7 @@ export class Session {
     const { row } = opened
     this.id = { app: row.app, member: row.member, clientId: row.clientId }
     this.key = sessionKey(row)
-    this.torn = opened.torn
+    this.#torn = opened.torn
     this.record = new SessionRecord(opened, needs)
     this.filters = new Filters(row.app, row.member, row.filters)
     this.pump = new Pump({
@@ -47,6 +46,11 @@ export class Session {
       },
     })
     this.following = new Following(this.id, needs, this)
+  }
+
+  /** The client may have had more than is written, which is not taken up yet. */
+  get torn(): boolean {
+    return this.#torn && !this.#resumed
   }
 
   /** Takes up where the session was; what was in flight goes out first. */
@@ -100,7 +104,7 @@ export class Session {
     this.#closed = true
     this.pump.close()
     this.following.close()
-    await this.record.close(ending, { inFlight: this.#inFlight(), ...(this.torn && !this.#resumed && { torn: true }) })
+    await this.record.close(ending, { inFlight: this.#inFlight(), ...(this.torn && { torn: true }) })
   }
 
   /** A connection that ended before it resumed leaves what the one before it left. */

@@ -125,3 +125,21 @@ test('a session is taken back from who took its node for dead, and not from a ne
   await assert.rejects(record.save([]), { code: 'conflict' })
   assert.equal(isLost, true)
 })
+
+test('positions in more conversations than one write takes are written all the same', async () => {
+  const clock = new TestClock()
+  await using storage = await openStorage({ engine: 'memory', clock })
+  const store = new SessionStore({ records: storage.records, scheduler: clock })
+  const opened = await store.open(ID, WISH)
+  const fails = { failed: assert.fail, lost: assert.fail, stopping: () => false }
+  const record = new SessionRecord(opened, { store, scheduler: clock, others: false, ...fails })
+  for (let nth = 0; nth < 20_001; nth++) {
+    const conversation = `g:${nth}` as ConversationId
+    const cursor = new Cursor({ arrived: () => {} }, conversation, keyOf(ID.app, conversation), 0)
+    cursor.settle(1, 1)
+    record.moved(cursor)
+  }
+  await record.close({ expirySeconds: 60, mayRepeat: true, origins: async () => [] }, { inFlight: [], torn: true })
+  assert.equal((await store.cursors(opened.row)).size, 20_001)
+  assert.ok((await store.open(ID, WISH)).torn)
+})

@@ -11,7 +11,6 @@ import type {
   ReadRange,
   Tail,
 } from '../../core/ports.ts'
-import { Fault } from '../../protocol/faults.ts'
 import type { EpochMs, Seq } from '../../protocol/ids.ts'
 import type { StorageObserver } from '../open.ts'
 import { Append } from './append.ts'
@@ -62,7 +61,6 @@ export interface Shared extends Needs {
 }
 
 const MAX_LANES = 100_000
-const MISSING = { cause: new Error('Entries that were appended are missing.') }
 /** Lanes that are asked whether they can be forgotten, for each that comes. */
 const ASKED = 16
 
@@ -185,7 +183,8 @@ export class CassandraLog implements MessageLog, Shared {
       // Not every replica has the last ones, if they have not been removed since: after this a majority has.
       const now = await this.ends.find(conversation, true)
       const rest = Math.max(from, now.first - 1)
-      if ((await this.#redo(conversation, rest, seq)) < seq - rest) throw new Fault('log-unavailable', {}, MISSING)
+      // What is missing then is lost, and is told where it is read.
+      if ((await this.#redo(conversation, rest, seq)) < seq - rest) return
     }
     await this.ring.write([markSettled(conversation, seq)])
   }

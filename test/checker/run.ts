@@ -137,7 +137,7 @@ export class Run {
   sessionsOf: Map<string, Session[]> | undefined
   /** Also of sessions that are over. */
   readonly feeds: Feed[] = []
-  /** Crashes of which it is not said whom they hit. */
+  /** What is broken now. */
   readonly faults = new Set<string>()
   faultAt = Number.NEGATIVE_INFINITY
   index = 0
