@@ -14,9 +14,11 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const compiled = join(root, 'dist/test')
 const words = process.argv.slice(2)
 /** What is promised of one server is asked of two as well, where there is a Cassandra; the rest of it are the faults. */
-const ON_TWO_NODES = ['sessions', 'membership', 'deduplication', 'stock-clients', 'access', 'malformed']
-/** Long there, as every message goes through Cassandra: smaller, but for who says how large. */
-const LONG_ON_TWO_NODES = ['offline', 'window', 'slow-reader']
+const ON_TWO_NODES = new Set([
+  ...['sessions', 'membership', 'deduplication', 'stock-clients', 'access', 'malformed'],
+  ...['offline', 'window', 'slow-reader'],
+])
+/** There, as every message goes through Cassandra; who sets them says how large. */
 const SMALLER = { CONVERSATIONS: '60', SLOW_TEXTS: '5000', SLOW_LARGE: '500' }
 /** Whole clusters, which beside something else would be judged by what the machine has left for them. */
 const ALONE = /^(cluster|faults|ring)/
@@ -49,9 +51,10 @@ if (process.env.CASSANDRA) {
   process.env.NODES = '2'
   for (const [name, value] of Object.entries(SMALLER)) process.env[name] ??= value
   process.stdout.write('\nOn two nodes, with connections to both in turns:\n')
-  const of = names => files.filter(file => names.includes(basename(file, '.test.js')))
-  await play(of(ON_TWO_NODES), availableParallelism())
-  await play(of(LONG_ON_TWO_NODES), 1)
+  await play(
+    files.filter(file => ON_TWO_NODES.has(basename(file, '.test.js'))),
+    availableParallelism(),
+  )
 }
 await ending.end()
 const { passed, failed, skipped } = counts
