@@ -156,7 +156,8 @@ export class Following implements Reading {
 
   /** Follows all conversations that the filters take, each from its place. */
   async #cover(placeOf: (cursor: Cursor) => Place | Promise<Place>): Promise<void> {
-    const [{ app, member }, { memberships, log }] = [this.id, this.#needs]
+    const { app, member } = this.id
+    const { memberships, log } = this.#needs
     this.#early ??= new Map()
     let next: string | undefined
     do {

@@ -196,9 +196,10 @@ export class SessionStore {
 
   #ended(row: SessionRow, graceMs: number): SessionRow {
     const expiresAt = this.expiresAt(row.expirySeconds || ORIGINS_KEPT_SECONDS)
-    if (!row.will) return { ...row, torn: true, expiresAt }
+    const ended: SessionRow = { ...row, torn: true, expiresAt }
+    if (!row.will) return ended
     const willAt = this.#scheduler.now() + Math.max(row.will.delayMs, graceMs)
-    return { ...row, torn: true, willAt, expiresAt: Math.max(expiresAt, willAt + WILL_KEPT_MS) }
+    return { ...ended, willAt, expiresAt: Math.max(expiresAt, willAt + WILL_KEPT_MS) }
   }
 
   /** Sessions whose will is due. */

@@ -14,12 +14,10 @@ const skip = noCassandra || (await absent('redis-server'))
 
 async function servers<Count extends 2 | 3>(t: TestContext, count: Count, url?: string) {
   const cluster = new TestCluster(t, count, hosts.join(','))
-  const all = (await cluster.settings()).map(settings =>
-    TestServer.idle(t, { ...settings, ...(url !== undefined && { IM_REDIS_URL: url }) }),
-  )
+  const all = (await cluster.settings(url)).map(settings => TestServer.idle(t, settings))
   t.after(() => cluster.remove())
   for (const server of all) await server.start()
-  return { all: all as Of<Count>, redis: await cluster.redis }
+  return { all: all as Of<Count>, cluster }
 }
 type Of<Count> = Count extends 2 ? [TestServer, TestServer] : [TestServer, TestServer, TestServer]
 
@@ -205,8 +203,9 @@ test('what is live, and the end of a log-in, reach a member at every server', { 
 test('who is logged out while servers cannot speak is told when they can', { skip, timeout: 120_000 }, async t => {
   const {
     all: [one, two],
-    redis,
+    cluster,
   } = await servers(t, 2)
+  const redis = await cluster.redis
   const { carol, dave } = await one.people('carol', 'dave')
   const [hers, byKey, his] = await Promise.all([
     at(two, carol).connect(5, { password: carol.token }),
@@ -231,8 +230,9 @@ test('who was written to for the first time while servers cannot speak gets all 
 }, async t => {
   const {
     all: [one, two],
-    redis,
+    cluster,
   } = await servers(t, 2)
+  const redis = await cluster.redis
   const { alice, bob } = await one.people('alice', 'bob')
   const his = await at(two, bob).connect(5)
   await his.subscribe(bob.inbox)

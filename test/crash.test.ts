@@ -165,12 +165,10 @@ class CrashRun {
 
   async #kill(count: number): Promise<void> {
     const { recorder } = this
-    recorder.crashing = true
     recorder.add({ do: 'fault', at: recorder.now(), what: 'crash', begins: true })
     await this.#server?.kill()
     await this.#server?.start()
     recorder.add({ do: 'fault', at: recorder.now(), what: 'crash' })
-    recorder.crashing = false
     const [away, ...others] = this.#readers
     // One session is away most of the time.
     for (const reader of count % 5 === 0 && away ? [away, ...others] : others) void reader.connect()

@@ -20,7 +20,7 @@ const NODES = 3
 const CONNECTS = scale('FAULT_CONNECTS', 60)
 
 /** Servers that cannot speak to each other take sessions from each other unasked: as after a crash, some entries come again. */
-const AWAY = 'crash of what servers speak through'
+const AWAY = 'what servers speak through is away'
 
 const ending = new Ending()
 const skip = withoutCluster()
@@ -34,11 +34,11 @@ after(() => ending.end())
 faults.play('kill-server', 'kill -9 of a server, which starts again', async (round, { servers }) => {
   await round.some()
   const server = round.chance.of(servers)
-  round.breaks('crash of a server')
+  round.breaks('a server is dead')
   await server.kill()
   await wait(round.chance.below(2_000))
   await server.start()
-  round.mended('crash of a server')
+  round.mended('a server is dead')
   await round.some()
 })
 
@@ -105,7 +105,7 @@ faults.play('dead-wills', 'a server dies, and the others tell the wills of its c
   for (const will of [now, later, back]) await will.leave(server)
   const heard = Promise.all([round.hears(now.text), round.hears(later.text)])
   await round.some()
-  round.breaks('crash of a server')
+  round.breaks('a server is dead')
   await server.kill()
   const killedAt = performance.now()
   await back.leave(other)
@@ -113,7 +113,7 @@ faults.play('dead-wills', 'a server dies, and the others tell the wills of its c
   await Promise.race([heard, wait(90_000)])
   const toldMs = performance.now() - killedAt
   await server.start()
-  round.mended('crash of a server')
+  round.mended('a server is dead')
   await round.some()
   const counts = await Promise.all([now, later, back].map(will => will.count()))
   await back.goodbye()

@@ -47,9 +47,7 @@ for (const [refusals, outcome] of [
     left = refusals
     const closed = record.close(
       { expirySeconds: 60, mayRepeat: true, origins: async () => [] },
-      {
-        inFlight: [[7, 'g:ops' as ConversationId, 1, 1]],
-      },
+      { inFlight: [[7, 'g:ops' as ConversationId, 1, 1]] },
     )
     if (refusals > 10) await assert.rejects(closed, { code: 'log-unavailable' })
     else await closed

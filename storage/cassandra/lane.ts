@@ -11,6 +11,7 @@ import { Contest } from './contests.ts'
 import { decide, newLock } from './decisions.ts'
 import { type End, hintBucket } from './ends.ts'
 import type { Shared } from './log.ts'
+import { pauses } from './pauses.ts'
 import { byHome, type Step } from './plan.ts'
 import { type Found, Repeats } from './repeats.ts'
 import type { Statement } from './ring.ts'
@@ -19,8 +20,7 @@ import { View } from './view.ts'
 const BATCH_APPENDS = 64
 const BATCH_BYTES = 512 * 1024
 const QUEUE = 10_000
-const PAUSES_MS = [20, 100, 500, 2_000]
-const pauseOf = (tries: number) => PAUSES_MS[Math.min(tries, PAUSES_MS.length - 1)] as number
+const pauseOf = pauses(20, 100, 500, 2_000)
 
 export class Lane {
   readonly #shared: Shared

@@ -179,18 +179,18 @@ export class CassandraLog implements MessageLog, Shared {
   async settle(conversation: ConversationKey, { seq, settled, first }: End): Promise<void> {
     if (settled >= seq) return
     const from = Math.max(settled, first - 1)
-    if ((await this.#redo(conversation, from, seq)) < seq - from) {
+    if ((await this.#makeAgain(conversation, from, seq)) < seq - from) {
       // Not every replica has the last ones, if they have not been removed since: after this a majority has.
       const now = await this.ends.find(conversation, true)
       const rest = Math.max(from, now.first - 1)
       // What is missing then is lost, and is told where it is read.
-      if ((await this.#redo(conversation, rest, seq)) < seq - rest) return
+      if ((await this.#makeAgain(conversation, rest, seq)) < seq - rest) return
     }
     await this.ring.write([markSettled(conversation, seq)])
   }
 
   /** How many entries there are; the changes that go with them are made. */
-  async #redo(conversation: ConversationKey, from: number, seq: number): Promise<number> {
+  async #makeAgain(conversation: ConversationKey, from: number, seq: number): Promise<number> {
     const query = `SELECT seq, redo FROM log WHERE conversation = ? AND bucket = ? AND seq > ? AND seq <= ?`
     let found = 0
     for (let bucket = this.ends.bucketOf(from + 1); bucket <= this.ends.bucketOf(seq); bucket++) {

@@ -67,8 +67,7 @@ export class Rounds {
 
   /** Those that somebody here waits for come first. */
   #all(): View[] {
-    const before = performance.now()
-    const views = this.#views().filter(({ lookedAt }) => lookedAt < before)
+    const views = this.#views()
     return [...views.filter(({ isWatched }) => isWatched), ...views.filter(({ isWatched }) => !isWatched)]
   }
 

@@ -6,13 +6,13 @@
 import type { ConversationKey } from '../../core/ports.ts'
 import { markSettled } from './ends.ts'
 import type { Shared } from './log.ts'
+import { pauseOf } from './pauses.ts'
 
 /** From the first entry to the last. */
 export type Span = readonly [from: number, to: number]
 
 /** What is missing is waited for so long. */
 const GAP_MS = 1_000
-const PAUSES_MS = [50, 200, 1_000, 5_000]
 /** Spans that are kept behind what is missing; of more, nothing is known. */
 const SPANS = 100
 
@@ -106,5 +106,3 @@ export class Settling {
     this.#waits = false
   }
 }
-
-const pauseOf = (tries: number) => PAUSES_MS[Math.min(tries, PAUSES_MS.length - 1)] as number

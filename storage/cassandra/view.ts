@@ -4,10 +4,10 @@ import type { ConversationKey } from '../../core/ports.ts'
 import { channelOf, frameOf, readFrame } from './announced.ts'
 import type { End } from './ends.ts'
 import type { Shared } from './log.ts'
+import { pauseOf } from './pauses.ts'
 import { Settling, type Span } from './settling.ts'
 import { Teller } from './teller.ts'
 
-const PAUSES_MS = [50, 200, 1_000, 5_000]
 /** Entries behind another node's within which it is told what is made of this one's. */
 const NEAR = 100
 
@@ -202,5 +202,3 @@ export class View {
     this.#end = { ...end, bucket: this.#shared.ends.bucketOf(end.seq) }
   }
 }
-
-const pauseOf = (tries: number) => PAUSES_MS[Math.min(tries, PAUSES_MS.length - 1)] as number

@@ -36,19 +36,23 @@ export class DiskGuard {
     this.#spent += bytes * WRITES_TAKE
     const since = this.#needs.clock.now() - this.#lookedAt
     if (since >= LOOK_EVERY_MS || since < 0 || (this.#spent > this.#room && since > 0)) void this.look()
-    if (this.#full) throw new Fault('storage-full', { lowWaterBytes: this.#needs.lowWaterBytes })
+    if (this.#full) throw this.#fault()
   }
 
   /** @throws Fault `storage-full` */
   async check(): Promise<void> {
     await this.look()
-    if (this.#full) throw new Fault('storage-full', { lowWaterBytes: this.#needs.lowWaterBytes })
+    if (this.#full) throw this.#fault()
   }
 
   /** Whether the database can be opened anew. @throws Fault `storage-full` */
   async mayOpen(): Promise<void> {
     await this.look()
-    if (this.#free < OPENING_BYTES) throw new Fault('storage-full', { lowWaterBytes: this.#needs.lowWaterBytes })
+    if (this.#free < OPENING_BYTES) throw this.#fault()
+  }
+
+  #fault(): Fault {
+    return new Fault('storage-full', { lowWaterBytes: this.#needs.lowWaterBytes })
   }
 
   look(): Promise<void> {

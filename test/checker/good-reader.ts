@@ -88,7 +88,6 @@ export class GoodReader {
       at: this.#world.now(),
       connection: connection as string,
       session,
-      crash: true,
     })
     this.connection = undefined
     for (const cursor of this.#cursors.values()) {

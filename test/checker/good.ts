@@ -136,7 +136,7 @@ class Good {
     this.history.push({ do: 'members', at: this.now(), conversation: GROUP, ...change })
   }
 
-  /** Readers may get again what they acknowledged last, without DUP; senders repeat what waits. */
+  /** Readers may get again what they acknowledged last; senders repeat what waits. */
   crash(): void {
     this.history.push({ do: 'fault', at: this.now(), what: 'crash', begins: true })
     const hit = this.readers.filter(({ connection }) => connection)

@@ -48,13 +48,12 @@ export interface Subscribed {
   at: number
   session: string
 }
-/** The connection ended; `crash` where a process died with it, `left` where the session ended by the client's will. */
+/** The connection ended; `left` where the session ended by the client's will. */
 export interface Disconnected {
   do: 'disconnected'
   at: number
   connection: string
   session: string
-  crash?: true
   left?: true
 }
 /** An entry, or a gap from `from` to `seq`, came in by a session; `at` is when the server handed it to the network if that is known, else when it came. */

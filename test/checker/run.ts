@@ -65,7 +65,7 @@ export interface Feed {
   gaps: { from: number; to: number }[]
   connection: string
   onConnection: Spans
-  /** As `delivered`, what older connections gave included, and gaps by where they end. */
+  /** Entries, and gaps by where they end, without what an older connection gave late. */
   given: Spans
   /** By the number of removals of the user that were answered `slackMs` before: the lowest seq delivered since. */
   late: { seq: number; at: number }[]

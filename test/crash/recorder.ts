@@ -10,8 +10,6 @@ export class Recorder {
   readonly #file: HistoryFile
   acknowledged = 0
   received = 0
-  /** Set while the server is dead: connections that end then end by the crash. */
-  crashing = false
   /** What must not happen and is no operation. */
   readonly problems: string[] = []
   /** By session and conversation: the highest seq that came. */

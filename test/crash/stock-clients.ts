@@ -139,8 +139,7 @@ export class MqttJs {
     const connection = this.#connection
     if (connection === '') return
     this.#connection = ''
-    const crash = this.#recorder.crashing
-    this.#recorder.add({ do: 'disconnected', at: this.#recorder.now(), connection, session, ...(crash && { crash }) })
+    this.#recorder.add({ do: 'disconnected', at: this.#recorder.now(), connection, session })
   }
 }
 
@@ -174,9 +173,8 @@ export class MosquittoSub {
     else if (line.includes(' received PUBLISH (')) this.#dup = line.includes('(d1,')
     else if (line.includes(' received CONNACK (')) {
       const resumed = this.#connection !== ''
-      // It prints nothing when a connection ends; only crashes end one here.
-      if (resumed)
-        recorder.add({ do: 'disconnected', at: recorder.now(), connection: this.#connection, session, crash: true })
+      // It prints nothing when a connection ends.
+      if (resumed) recorder.add({ do: 'disconnected', at: recorder.now(), connection: this.#connection, session })
       this.#connection = recorder.connection(session)
       recorder.add({ do: 'connected', at: recorder.now(), connection: this.#connection, session, user, resumed })
     } else if (line.startsWith('Subscribed (')) {

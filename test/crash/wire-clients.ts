@@ -168,9 +168,7 @@ export class WireReader {
         },
         publish: view => this.#came(wire, connection, view),
         closed: () => {
-          const crash = recorder.crashing && wire === this.#wire
-          if (isAccepted)
-            recorder.add({ do: 'disconnected', at: recorder.now(), connection, session, ...(crash && { crash }) })
+          if (isAccepted) recorder.add({ do: 'disconnected', at: recorder.now(), connection, session })
           resolve()
         },
       })

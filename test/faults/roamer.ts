@@ -206,10 +206,7 @@ export class Roamer {
     const { recorder, servers, chance } = this.#place
     const { name: session } = this
     if (wire !== this.#wire) return
-    if (this.#isAccepted) {
-      const crash = recorder.crashing
-      recorder.add({ do: 'disconnected', at: recorder.now(), connection, session, ...(crash && { crash }) })
-    }
+    if (this.#isAccepted) recorder.add({ do: 'disconnected', at: recorder.now(), connection, session })
     this.#isAccepted = false
     if (this.#hasEnded) return
     const other = (this.#last + 1 + chance.below(Math.max(1, servers.length - 1))) % servers.length

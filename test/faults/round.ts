@@ -156,17 +156,15 @@ export class Round {
     return { status, code: (body as { code?: string }).code }
   }
 
-  /** Something is broken from now on; where a process dies with what it knew, `what` begins with `crash`. */
+  /** Something is broken from now on. */
   breaks(what: string): void {
     const { recorder } = this
     for (const speak of this.#shy.splice(0)) speak()
-    recorder.crashing = what.startsWith('crash')
     recorder.add({ do: 'fault', at: recorder.now(), what, begins: true })
   }
   mended(what: string): void {
     const { recorder } = this
     recorder.add({ do: 'fault', at: recorder.now(), what })
-    recorder.crashing = false
   }
 
   /** Everyone gets what is theirs, or a minute is over; then all that was done and seen is judged. */

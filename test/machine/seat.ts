@@ -44,6 +44,10 @@ export class Seat {
   /** After a crash: what must come again, and what may. Last entry of it → first. */
   readonly must = new Map<number, number>()
   readonly may = new Map<number, number>()
+  /** The last entry that came again after a crash. */
+  #again = 0
+  /** What was in flight when the connection before ended is over: what comes again from here on ascends. */
+  #anew = false
   /** Up to here, what was not acknowledged before a crash comes with DUP, whether the client had it or not. */
   mayHaveUpTo = 0
 
@@ -116,6 +120,7 @@ export class Seat {
     this.#gap = { to, low }
     if (from < low || from > high) return `the gap to ${to} begins at ${from}, not from ${low} to ${high}`
     if (again && !dup) return 'it came again without DUP'
+    if (again) this.#again = to
     for (const lost of [this.must, this.may]) for (const seq of lost.keys()) if (seq <= to) lost.delete(seq)
     for (const seq of this.unacked.keys()) if (seq < to) this.unacked.delete(seq)
     this.#gapLow = Number.POSITIVE_INFINITY
@@ -157,7 +162,13 @@ export class Seat {
 
   #cameAgain(seq: number, dup: boolean): string | undefined {
     if (!this.must.delete(seq) && !this.may.delete(seq)) return `${seq} came before`
-    return dup ? undefined : `${seq} came again without DUP`
+    if (!dup) return `${seq} came again without DUP`
+    if (seq < this.#again) {
+      if (this.#anew) return `${seq} came again behind ${this.#again}`
+      this.#anew = true
+    }
+    this.#again = seq
+    return undefined
   }
 
   // ---- what is acknowledged ----
@@ -192,5 +203,7 @@ export class Seat {
     this.unacked.clear()
     if (power) this.#unflushed.clear()
     for (const [seq, { kept }] of this.#unflushed) if (kept === 'process') this.#unflushed.delete(seq)
+    this.#again = 0
+    this.#anew = false
   }
 }

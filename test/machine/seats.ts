@@ -36,6 +36,10 @@ export class Seats extends Map<string, Seat> {
     for (const [conversation, seat] of this)
       if (this.#filters.take(conversation, HELD)) seat.settle(this.#needs.log.tail(conversation))
   }
+  /** A quiet moment of a connected session; `torn`: of one behind a connection that died. */
+  placed(torn: boolean): void {
+    for (const [conversation, seat] of this) seat.placed(torn ? this.#needs.log.tail(conversation) : 0)
+  }
   /** UNSUBSCRIBE is under way. */
   loosen(): void {
     for (const [conversation, seat] of this) if (!this.#filters.take(conversation, HELD)) seat.loosen()

@@ -206,7 +206,8 @@ export class SessionModel {
       return
     }
     if (this.#ask) this.#wrong(`${this.#ask.filter} has no answer`)
-    this.#placed()
+    this.#seats.placed(this.#arrivals.torn)
+    this.#arrivals.torn = false
     const { full: waits, missing } = this.#flights
     if (missing && !waits) this.#wrong(`${missing.seq} of ${missing.conversation} is not sent again`)
     this.#flights.quiet()
@@ -215,13 +216,6 @@ export class SessionModel {
     const few = this.#needs.limits.windowBytes < MANY_BYTES
     const full = this.here.size >= this.#flights.room || (few && this.here.size > 0)
     if (!full) for (const owed of this.#seats.settle()) this.#wrong(`${owed} does not come`)
-  }
-
-  #placed(): void {
-    const { log } = this.#needs
-    for (const [conversation, seat] of this.#seats.entries())
-      seat.placed(this.#arrivals.torn ? log.tail(conversation) : 0)
-    this.#arrivals.torn = false
   }
 
   flushed(): void {

@@ -48,9 +48,6 @@ export class Device {
   #wire: Wire | undefined
   #line: Line | undefined
   #connections = 0
-  #node: number | undefined
-  /** Nodes that it left before they answered: such a CONNECT may have its turn after a later one elsewhere. */
-  readonly #unanswered = new Set<number>()
   /** Received and not acknowledged, on this connection. */
   unacknowledged: number[] = []
 
@@ -76,7 +73,6 @@ export class Device {
   connect(node: number): void {
     this.drop()
     if (this.#wire) return
-    this.#moves(node)
     this.#connections++
     // MQTT 3.1.1: a clean session ends with its connection, whoever comes next.
     this.#passing = !this.is.persistent || (this.#blank && this.is.version === 4)
@@ -88,7 +84,7 @@ export class Device {
       packet: (type, flags, body) => this.#wire === wire && this.#came(type, flags, body),
       publish: view => this.#wire === wire && this.#received(view, line),
       ack: (type, id, code) => this.#wire === wire && this.outbox.acked(type, id, code),
-      closed: () => this.#wire === wire && this.#gone({}),
+      closed: () => this.#wire === wire && this.#gone(),
     })
     wire.acknowledges = false
     this.#wire = wire
@@ -107,15 +103,6 @@ export class Device {
     )
   }
 
-  /** Another node cannot ask the one before for what it has not written: to the reader that is a crash. */
-  #moves(node: number): void {
-    const { connection, session } = this
-    const isElsewhere = [...this.#unanswered].some(unanswered => unanswered !== node)
-    if (isElsewhere || (this.#node !== node && this.#node !== undefined))
-      this.#world.tell({ do: 'disconnected', at: this.#world.now(), connection, session, crash: true })
-    this.#node = node
-  }
-
   /** It asked for a new session and does not know whether there is one: giving up now, it could not tell which one it is in later. */
   get #beginsAnew(): boolean {
     return !this.connected && this.#blank && this.is.persistent
@@ -125,7 +112,7 @@ export class Device {
   drop(silently = false): void {
     if (!this.#wire || this.#beginsAnew) return
     const line = this.#line
-    this.#gone({})
+    this.#gone()
     if (silently) line?.freeze()
     else line?.cut()
   }
@@ -135,7 +122,7 @@ export class Device {
     if (!this.#wire || !this.connected || this.sending) return
     this.send(disconnectPacket(this.is.version))
     const wire = this.#wire
-    this.#gone({})
+    this.#gone()
     wire.stream.end()
   }
 
@@ -150,12 +137,11 @@ export class Device {
 
   /** The process at the other end died. */
   crashed(): void {
-    if (this.#wire) this.#gone({ crash: true })
+    if (this.#wire) this.#gone()
   }
 
-  #gone(how: { crash?: true }): void {
+  #gone(): void {
     const was = this.connected
-    if (!was && this.#node !== undefined) this.#unanswered.add(this.#node)
     const { connection, session } = this
     this.#wire = undefined
     this.connected = false
@@ -168,7 +154,6 @@ export class Device {
         at: this.#world.now(),
         connection,
         session,
-        ...how,
         ...(this.#passing && { left: true }),
       })
   }

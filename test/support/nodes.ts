@@ -22,15 +22,15 @@ export class TestCluster {
     return this.#redis
   }
 
-  /** Of each server. */
-  async settings(): Promise<Record<string, string>[]> {
-    const redis = await this.redis
+  /** Of each server; `redis`: the URL of another one. */
+  async settings(redis?: string): Promise<Record<string, string>[]> {
+    const redisUrl = redis ?? (await this.redis).url
     return Array.from({ length: this.#count }, (_, nth) => ({
       IM_STORAGE: 'cassandra',
       IM_CASSANDRA_HOSTS: this.#hosts,
       IM_CASSANDRA_KEYSPACE: this.keyspace,
       IM_CASSANDRA_REPLICATION: '1',
-      IM_REDIS_URL: redis.url,
+      IM_REDIS_URL: redisUrl,
       IM_NODE: `n${nth + 1}`,
     }))
   }
