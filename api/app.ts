@@ -7,6 +7,7 @@ import type { Run } from '../core/run.ts'
 import { Fault } from '../protocol/faults.ts'
 import type { AddressOf } from './address.ts'
 import { documentRoutes } from './documents.ts'
+import type { AnswersNeeds } from './idempotency.ts'
 import type { HttpObserver } from './observer.ts'
 import { type OperatorNeeds, operatorRoutes } from './operators.ts'
 import { refuse } from './problems.ts'
@@ -14,10 +15,11 @@ import { restRouter } from './rest.ts'
 
 export { type AddressOf, addresses, isLoopback } from './address.ts'
 export { asyncapi } from './asyncapi.ts'
+export { ANSWERS } from './idempotency.ts'
 export type { HttpObserver } from './observer.ts'
 export { openapi } from './openapi.ts'
 
-export interface ApiNeeds extends OperatorNeeds {
+export interface ApiNeeds extends OperatorNeeds, AnswersNeeds {
   run: Run
   gatekeeper: Gatekeeper
   addressOf: AddressOf
@@ -26,7 +28,7 @@ export interface ApiNeeds extends OperatorNeeds {
   corsOrigins: readonly string[]
   openapi: object
   asyncapi: object
-  /** Milliseconds, for how long answers take and how long they are kept. */
+  /** Milliseconds, for how long answers take. */
   now: () => number
 }
 

@@ -86,10 +86,12 @@ function parameters(place: 'path' | 'query', shape: z.ZodRawShape | undefined): 
   })
 }
 
-function idempotencyKey({ rest, may }: OperationRow): object[] {
-  if (!rest.startsWith('POST') || may === 'anyone') return []
+const takesKey = ({ rest, may }: OperationRow) => rest.startsWith('POST') && may !== 'anyone'
+
+function idempotencyKey(row: OperationRow): object[] {
+  if (!takesKey(row)) return []
   const description =
-    'Repeated with the same key within 24 hours, the request is not done again and gets the first answer. Kept in the memory of the server that answered: not over its restart, and not at another server of a cluster.'
+    'Repeated with the same key within 24 hours, at whichever server, the request is not done again and gets the first answer. Only where a server died while it did the request may the repeat do it once more. While it is still being done, a repeat waits; after 20 s it is told `conflict`.'
   return [
     { name: 'Idempotency-Key', in: 'header', description, schema: { type: 'string', minLength: 1, maxLength: 255 } },
   ]
@@ -116,6 +118,7 @@ function flatBody(row: OperationRow): JsonSchema {
 function refusals(row: OperationRow): object {
   const codes = new Set<FaultCode>([...row.faults, ...(row.may === 'anyone' ? [] : SIGNED_IN), ...ALWAYS])
   if (row.may.endsWith('member')) codes.add('not-a-member')
+  if (takesKey(row)) codes.add('conflict')
   const byStatus = grouped(codes)
   return Object.fromEntries([...byStatus].map(([status, all]) => [status, refusal(all)]))
 }

@@ -10,18 +10,17 @@ import { Fault } from '../protocol/faults.ts'
 import { type OperationName, type OperationRow, operationNames, rowOf } from '../protocol/operations.ts'
 import type { AddressOf } from './address.ts'
 import { readBody } from './body.ts'
-import { Answers, type Kept } from './idempotency.ts'
+import { type Answer, Answers, type AnswersNeeds } from './idempotency.ts'
 
-interface Needs {
+interface Needs extends AnswersNeeds {
   run: Run
   gatekeeper: Gatekeeper
   addressOf: AddressOf
-  now: () => number
 }
 
 export function restRouter(needs: Needs): Router {
   const router = new Router({ prefix: '/v1', sensitive: true })
-  const answers = new Answers(needs.now)
+  const answers = new Answers(needs)
   for (const name of operationNames) {
     const row = rowOf(name)
     const [method = '', path = ''] = row.rest.split(' ')
@@ -44,14 +43,20 @@ function endpoint({ run, gatekeeper, addressOf }: Needs, name: OperationName, ro
         if (!query.has(field)) throw malformed(field, 'There is no such query parameter.')
         addOnce(input, field, value)
       }
-    const kept = once
+    const given = once
       ? await once(() => answer(run, name, row, caller, input))
       : await answer(run, name, row, caller, input)
-    send(ctx, kept)
+    send(ctx, given)
   }
 }
 
-async function answer(run: Run, name: OperationName, row: OperationRow, caller: Caller, input: unknown): Promise<Kept> {
+async function answer(
+  run: Run,
+  name: OperationName,
+  row: OperationRow,
+  caller: Caller,
+  input: unknown,
+): Promise<Answer> {
   const output: unknown = await run(name, caller, input)
   const status = row.status ?? 200
   if (status === 204) return { status }
@@ -59,7 +64,7 @@ async function answer(run: Run, name: OperationName, row: OperationRow, caller: 
   return { status: repeated ? 200 : status, body: encode(output) }
 }
 
-function send(ctx: Context, { status, body }: Kept): void {
+function send(ctx: Context, { status, body }: Answer): void {
   ctx.status = status
   ctx.set('cache-control', 'no-store')
   if (!body) return

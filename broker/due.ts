@@ -1,6 +1,6 @@
 /** Sessions whose time has come, by an index of times: what lies far behind was done long ago, and is looked at seldom. */
-import type { Found, Records, Scheduler } from '../core/ports.ts'
-import { SESSIONS, type SessionRow, sortable } from './session-rows.ts'
+import { type Found, type Records, type Scheduler, sortable } from '../core/ports.ts'
+import { SESSIONS, type SessionRow } from './session-rows.ts'
 
 /** What is written so much later than its time is still found at once. */
 const LATE_MS = 600_000

@@ -1,5 +1,5 @@
 /** Rows of sessions: a head each, a position per conversation, and what was published. */
-import { table } from '../core/ports.ts'
+import { sortable, table } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
 import type { AppId, ConversationId, EpochMs, Member } from '../protocol/ids.ts'
 import type { StoredCursor } from './cursor.ts'
@@ -53,7 +53,6 @@ export interface SessionRow {
 }
 
 export const NEVER = 0xffff_ffff
-export const sortable = (at: number) => String(Math.min(at, Number.MAX_SAFE_INTEGER)).padStart(16, '0')
 
 /** Where the sessions that are connected to a run of a node are found. */
 export const connectedTo = (run: string | undefined) => (run === undefined ? 'connected' : `connected/${run}`)

@@ -11,6 +11,7 @@ import {
   putRanked,
   type Records,
   type Scheduler,
+  sortable,
   splitKey,
   table,
 } from './ports.ts'
@@ -31,7 +32,7 @@ interface AgeRow {
 const ALL = 'all'
 export const AGES = table<AgeRow>(
   'ages',
-  { byAge: row => ({ partition: ALL, sort: String(row.since).padStart(16, '0') }) },
+  { byAge: row => ({ partition: ALL, sort: sortable(row.since) }) },
   { ranked: true, spread: true },
 )
 

@@ -1,4 +1,5 @@
 /** Records: state that is not history. */
+import type { EpochMs } from '../../protocol/ids.ts'
 
 /** A kind of record. Rows are plain JSON objects. Keys and partitions are text without U+0000. */
 export interface Table<Row> {
@@ -25,6 +26,8 @@ export interface IndexKey {
   partition: string
   sort: string
 }
+/** A time as a sort value. */
+export const sortable = (at: EpochMs) => String(Math.min(at, Number.MAX_SAFE_INTEGER)).padStart(16, '0')
 export const table = <Row extends object>(
   name: string,
   indexes?: Table<Row>['indexes'],

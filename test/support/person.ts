@@ -25,12 +25,14 @@ export async function rest(
   path: string,
   input?: unknown,
   token?: string,
+  headers?: Record<string, string>,
 ): Promise<Answer> {
   const response = await fetch(`http://127.0.0.1:${server.ports.http}${path}`, {
     method,
     headers: {
       ...(token && { authorization: `Bearer ${token}` }),
       ...(input !== undefined && { 'content-type': 'application/json' }),
+      ...headers,
     },
     ...(input !== undefined && { body: typeof input === 'string' ? input : JSON.stringify(input) }),
   })
@@ -70,8 +72,8 @@ export class Person {
     return `im/u/${this.user}/inbox`
   }
 
-  async api(method: string, path: string, input?: unknown): Promise<Answer> {
-    return rest(this.server, method, `/v1${path}`, input, this.key)
+  async api(method: string, path: string, input?: unknown, headers?: Record<string, string>): Promise<Answer> {
+    return rest(this.server, method, `/v1${path}`, input, this.key, headers)
   }
 
   /** A persistent session unless it says otherwise. */
