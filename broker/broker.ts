@@ -14,7 +14,7 @@ import { refuseConnect } from './refusals.ts'
 import { SessionStore } from './sessions.ts'
 import { type Arrival, release, tap } from './tap.ts'
 import { Upkeep } from './upkeep.ts'
-import { tellWill } from './wills.ts'
+import { tellOrDelay } from './wills.ts'
 
 export type { BrokerGauges, BrokerObserver } from './observer.ts'
 export { wordOfEnd } from './peers.ts'
@@ -110,6 +110,16 @@ class MqttBroker implements Broker {
   async close(): Promise<void> {
     this.#closing = true
     this.#upkeep.stop()
+    await this.#endAll()
+    // Who was coming in has a session by now, or none.
+    await Promise.race([this.#entrance.idle(), this.#limit()])
+    await this.#endAll()
+    this.#delivery.close()
+    await this.#peers?.close()
+    await new Promise<void>(resolve => this.#aedes.close(resolve))
+  }
+
+  async #endAll(): Promise<void> {
     const all = [...this.#table.all()]
     for (const connection of all) {
       connection.end('shutting-down')
@@ -117,9 +127,6 @@ class MqttBroker implements Broker {
       void connection.session.record.unwritten()
     }
     await Promise.allSettled(all.map(connection => this.#closed(connection)))
-    this.#delivery.close()
-    await this.#peers?.close()
-    await new Promise<void>(resolve => this.#aedes.close(resolve))
   }
 
   // ---- hooks: none may throw or reject, for that would end the process ----
@@ -218,7 +225,7 @@ class MqttBroker implements Broker {
       if (ingress.unanswered > 0) await Promise.race([ingress.idle(), this.#limit()])
       if (connection.saidGoodbye) await origins.clear().catch(error => this.#needs.observer.failed('origins', error))
       const expirySeconds = client.version === 5 ? client.sessionExpiryInterval : session.record.row.expirySeconds
-      const willAt = await this.#will(connection, expirySeconds)
+      const willAt = await tellOrDelay(connection, expirySeconds, this.#needs, this.#closing ? Upkeep.GRACE_MS : 0)
       await session.close({ expirySeconds, willAt, mayRepeat: !connection.saidGoodbye, origins: () => origins.left() })
     } finally {
       this.#table.delete(connection)
@@ -226,21 +233,6 @@ class MqttBroker implements Broker {
       this.#entrance.resumed(session.key)
       if (connection.begun) this.#needs.observer.disconnected()
     }
-  }
-
-  /** Tells the will, or says when it is to be told. */
-  async #will({ client, session }: Connection, expirySeconds: number): Promise<number | undefined> {
-    const { row } = session.record
-    const { will } = row
-    if (client._disconnected || !will) return undefined
-    const { run, scheduler } = this.#needs
-    const delayMs = Math.min(will.delayMs, expirySeconds * 1000)
-    if (this.#closing) return scheduler.now() + Math.max(delayMs, Upkeep.GRACE_MS)
-    if (delayMs > 0) return scheduler.now() + delayMs
-    return tellWill(run, row, will).then(
-      () => undefined,
-      () => scheduler.now(),
-    )
   }
 
   /** A log that does not answer keeps nobody from connecting again. */

@@ -64,6 +64,11 @@ export class Entrance {
     this.#elsewhere = needs.holders && new Elsewhere(needs)
   }
 
+  /** Resolves when what was under way has its session, or none. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#turns.values())
+  }
+
   /** For Session Present, asked once for each CONNECT. */
   resumed(key: string): boolean {
     return this.#resumed.delete(key)
@@ -124,10 +129,10 @@ export class Entrance {
     caller: Known,
     will: StoredWill | undefined,
   ): Promise<Connection> {
-    const { store, table, run, holders } = this.#needs
+    const { store, table, run, holders, stopping } = this.#needs
     const key = sessionKey(id)
     const before = table.ofSession(key)
-    if (client.closed) throw new Fault('shutting-down')
+    if (client.closed || stopping()) throw new Fault('shutting-down')
     if (before) await this.#takeOver(before)
     const expirySeconds = this.#expiryOf(packet)
     const wish = { clean: packet.clean ?? true, expirySeconds, grant: caller.grant, ...(will && { will }) }

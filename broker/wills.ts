@@ -1,8 +1,10 @@
 /** Wills: told when a connection ends without DISCONNECT, after their delay, once, also when the server died with it. */
 import type { Known } from '../core/caller.ts'
+import type { Clock } from '../core/ports.ts'
 import type { Run } from '../core/run.ts'
 import { Fault } from '../protocol/faults.ts'
-import type { DeviceId, UserId } from '../protocol/ids.ts'
+import type { DeviceId, EpochMs, UserId } from '../protocol/ids.ts'
+import type { Connection } from './connection.ts'
 import { isDevice } from './filters.ts'
 import { requestOf } from './requests.ts'
 import type { SessionRow, StoredWill } from './session-rows.ts'
@@ -25,6 +27,27 @@ export async function tellWill(
     const fault = Fault.from(thrown)
     if (!fault.row.final) throw fault
   }
+}
+
+/**
+ * A connection has ended: tells its will, or says when it is to be told. `graceMs`: the server goes down, and the client has
+ * so long to come back.
+ */
+export async function tellOrDelay(
+  { client, session }: Connection,
+  expirySeconds: number,
+  { run, scheduler }: { run: Run; scheduler: Clock },
+  graceMs: number,
+): Promise<EpochMs | undefined> {
+  const { row } = session.record
+  const { will } = row
+  if (client._disconnected || !will) return undefined
+  const delayMs = Math.max(Math.min(will.delayMs, expirySeconds * 1000), graceMs)
+  if (delayMs > 0) return scheduler.now() + delayMs
+  return tellWill(run, row, will).then(
+    () => undefined,
+    () => scheduler.now(),
+  )
 }
 
 /** A session ends: the will that waits for its delay is told now (MQTT 5, 3.1.3.2.2). @throws as `tellWill`. */

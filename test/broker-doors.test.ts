@@ -1,14 +1,25 @@
 /** The ways in: bytes in any portions, WebSocket frames, connections that say nothing, and tokens that end. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import { connectPacket, pingPacket, publishPacket, subscribePacket } from '../bench/wire/packets.ts'
 import { Script } from '../bench/wire/script.ts'
+import { SESSIONS, type SessionRow } from '../broker/session-rows.ts'
 import { readConfig } from '../server/config.ts'
 import { scheduler } from '../server/machine.ts'
 import { createServer } from '../server/server.ts'
+import { openStorage } from '../storage/open.ts'
 import { entryOf, rest } from './support/person.ts'
 import { TestServer } from './support/server.ts'
+
+const IN_MEMORY = {
+  IM_STORAGE: 'memory',
+  IM_HTTP_PORT: '0',
+  IM_MQTT_PORT: '0',
+  IM_LOG_LEVEL: 'fatal',
+  IM_OWNER_PASSWORD: 'owner has a password',
+}
 
 test('packets come byte by byte, and many in one piece', async t => {
   const server = await TestServer.start(t)
@@ -111,14 +122,7 @@ test('who does not finish a CONNECT is let go after 10 s, whatever trickles in',
 test('an access token that ends takes its connections with it, with 0xA0', async t => {
   let ahead = 0
   const clock = { ...scheduler, now: () => scheduler.now() + ahead }
-  const config = readConfig({
-    IM_STORAGE: 'memory',
-    IM_HTTP_PORT: '0',
-    IM_MQTT_PORT: '0',
-    IM_LOG_LEVEL: 'fatal',
-    IM_OWNER_PASSWORD: 'owner has a password',
-  })
-  const server = await createServer(config, { scheduler: clock })
+  const server = await createServer(readConfig(IN_MEMORY), { scheduler: clock })
   t.after(() => server[Symbol.asyncDispose]())
   const { body } = await rest(server, 'POST', '/v1/register', { user: 'bob', password: 'bob has a password' })
   const { accessToken } = body as { accessToken: string }
@@ -131,4 +135,34 @@ test('an access token that ends takes its connections with it, with 0xA0', async
   await assert.rejects(Script.connect({ port: server.ports.mqtt }, 5, { clientId: 'late', ...credentials }), {
     code: 0x86,
   })
+})
+
+test('who is coming in as the server stops leaves a session that is disconnected', async t => {
+  const memory = await openStorage({ engine: 'memory', clock: scheduler })
+  const heads: SessionRow[] = []
+  let comesIn = () => {}
+  const coming = new Promise<void>(resolve => {
+    comesIn = resolve
+  })
+  const write = memory.records.write.bind(memory.records)
+  const slow: typeof write = async (changes, options) => {
+    const rows = changes.flatMap(({ table, row }) => (table === SESSIONS && row ? [row as SessionRow] : []))
+    if (rows.length > 0 && heads.length === 0) {
+      comesIn()
+      await setTimeout(200)
+    }
+    await write(changes, options)
+    heads.push(...rows)
+  }
+  Object.assign(memory.records, { write: slow })
+  const server = await createServer(readConfig(IN_MEMORY), { storage: memory })
+  t.after(() => server[Symbol.asyncDispose]())
+  const { body } = await rest(server, 'POST', '/v1/register', { user: 'bob', password: 'bob has a password' })
+  const { accessToken } = body as { accessToken: string }
+  const script = new Script({ port: server.ports.mqtt }, 4)
+  script.send(connectPacket(4, { clientId: 'phone', username: 'bob', password: accessToken, clean: false }))
+  await coming
+  await server[Symbol.asyncDispose]()
+  await script.closed
+  assert.equal(typeof heads.at(-1)?.expiresAt, 'number')
 })
