@@ -2,12 +2,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Router } from '@koa/router'
 import Koa, { type Context, type Next } from 'koa'
-import type { Gatekeeper } from '../core/ports.ts'
+import type { Gatekeeper, Idempotency } from '../core/ports.ts'
 import type { Run } from '../core/run.ts'
 import { Fault } from '../protocol/faults.ts'
 import type { AddressOf } from './address.ts'
 import { documentRoutes } from './documents.ts'
-import type { AnswersNeeds } from './idempotency.ts'
 import type { HttpObserver } from './observer.ts'
 import { type OperatorNeeds, operatorRoutes } from './operators.ts'
 import { refuse } from './problems.ts'
@@ -15,13 +14,13 @@ import { restRouter } from './rest.ts'
 
 export { type AddressOf, addresses, isLoopback } from './address.ts'
 export { asyncapi } from './asyncapi.ts'
-export { ANSWERS } from './idempotency.ts'
 export type { HttpObserver } from './observer.ts'
 export { openapi } from './openapi.ts'
 
-export interface ApiNeeds extends OperatorNeeds, AnswersNeeds {
+export interface ApiNeeds extends OperatorNeeds {
   run: Run
   gatekeeper: Gatekeeper
+  idempotency: Idempotency
   addressOf: AddressOf
   observer: HttpObserver
   /** Origins whose pages may call, or `*`. */

@@ -5,7 +5,7 @@ import { accounts } from '../protocol/operations/accounts.ts'
 import { devices } from '../protocol/operations/devices.ts'
 import { groups } from '../protocol/operations/groups.ts'
 import { type OperationName, type OperationRow, operationNames, rowOf } from '../protocol/operations.ts'
-import { bodyRef, componentSchemas, type JsonSchema, refTo, resultRef, schemaOf } from './schemas.ts'
+import { bodyFields, bodyRef, componentSchemas, refTo, resultRef, schemaOf, takesKey } from './schemas.ts'
 
 /** Faults that any operation may answer with. */
 const ALWAYS: FaultCode[] = [
@@ -17,6 +17,10 @@ const ALWAYS: FaultCode[] = [
   'shutting-down',
 ]
 const SIGNED_IN: FaultCode[] = ['not-signed-in', 'bad-credentials', 'token-expired', 'token-revoked', 'not-allowed']
+
+const NAMES_MESSAGE = 'Where the body has no clientMessageId, one is made of it: a repeat is not stored again.'
+const REPEATS =
+  'Best a random UUID. Repeated with the same key within 24 hours, at whichever server, the request is not done again and gets the first answer. Only where the outcome is unknown (the server died, or answered 5xx) may a repeat do it once more. A repeat of what is still being done waits, for at most 30 s: then it is told `conflict`.'
 
 export function openapi(version: string): object {
   const paths: Record<string, Record<string, unknown>> = {}
@@ -86,12 +90,9 @@ function parameters(place: 'path' | 'query', shape: z.ZodRawShape | undefined): 
   })
 }
 
-const takesKey = ({ rest, may }: OperationRow) => rest.startsWith('POST') && may !== 'anyone'
-
 function idempotencyKey(row: OperationRow): object[] {
   if (!takesKey(row)) return []
-  const description =
-    'Repeated with the same key within 24 hours, at whichever server, the request is not done again and gets the first answer. Only where a server died while it did the request may the repeat do it once more. While it is still being done, a repeat waits; after 20 s it is told `conflict`.'
+  const description = 'clientMessageId' in bodyFields(row) ? NAMES_MESSAGE : REPEATS
   return [
     { name: 'Idempotency-Key', in: 'header', description, schema: { type: 'string', minLength: 1, maxLength: 255 } },
   ]
@@ -101,24 +102,18 @@ function success(name: OperationName, row: OperationRow): object {
   const status = row.status ?? 200
   if (status === 204) return { 204: { description: 'Done.' } }
   const content = { 'application/json': { schema: resultRef(name) } }
-  const sends = status === 201 && 'clientMessageId' in flatBody(row)
+  const sends = status === 201 && 'clientMessageId' in bodyFields(row)
   return {
     [status]: { description: status === 201 ? 'Done, and stored.' : 'Done.', content },
     ...(sends && { 200: { description: 'A repeat: the entry stored first.', content } }),
   }
 }
 
-function flatBody(row: OperationRow): JsonSchema {
-  if (!row.body) return {}
-  const { properties, oneOf } = schemaOf(row.body) as { properties?: JsonSchema; oneOf?: { properties?: JsonSchema }[] }
-  return properties ?? oneOf?.[0]?.properties ?? {}
-}
-
 /** One response for each status, with the codes that it may carry. */
 function refusals(row: OperationRow): object {
   const codes = new Set<FaultCode>([...row.faults, ...(row.may === 'anyone' ? [] : SIGNED_IN), ...ALWAYS])
   if (row.may.endsWith('member')) codes.add('not-a-member')
-  if (takesKey(row)) codes.add('conflict')
+  if (takesKey(row) && !('clientMessageId' in bodyFields(row))) codes.add('conflict')
   const byStatus = grouped(codes)
   return Object.fromEntries([...byStatus].map(([status, all]) => [status, refusal(all)]))
 }

@@ -4,49 +4,51 @@ import type { Context } from 'koa'
 import type { Caller } from '../core/caller.ts'
 import { encode } from '../core/encode.ts'
 import { StoredEntry } from '../core/entry.ts'
-import type { Gatekeeper } from '../core/ports.ts'
+import type { Answer, Gatekeeper, Idempotency } from '../core/ports.ts'
 import type { Run } from '../core/run.ts'
 import { Fault } from '../protocol/faults.ts'
 import { type OperationName, type OperationRow, operationNames, rowOf } from '../protocol/operations.ts'
 import type { AddressOf } from './address.ts'
 import { readBody } from './body.ts'
-import { type Answer, Answers, type AnswersNeeds } from './idempotency.ts'
+import { bodyFields, takesKey } from './schemas.ts'
 
-interface Needs extends AnswersNeeds {
+interface Needs {
   run: Run
   gatekeeper: Gatekeeper
+  idempotency: Idempotency
   addressOf: AddressOf
 }
 
 export function restRouter(needs: Needs): Router {
   const router = new Router({ prefix: '/v1', sensitive: true })
-  const answers = new Answers(needs)
   for (const name of operationNames) {
     const row = rowOf(name)
     const [method = '', path = ''] = row.rest.split(' ')
-    router.register(path, [method], endpoint(needs, name, row, answers))
+    router.register(path, [method], endpoint(needs, name, row))
   }
   return router
 }
 
-function endpoint({ run, gatekeeper, addressOf }: Needs, name: OperationName, row: OperationRow, answers: Answers) {
+function endpoint({ run, gatekeeper, idempotency, addressOf }: Needs, name: OperationName, row: OperationRow) {
+  const namesMessages = 'clientMessageId' in bodyFields(row)
   const query = new Set(Object.keys(row.query ?? {}))
   const params = Object.keys(row.path ?? {})
   return async (ctx: Context): Promise<void> => {
     ctx.state.route = name
     const caller = await callerOf(ctx, row, gatekeeper, addressOf)
     const input = await readBody(ctx.req)
-    const once = answers.slot(name, caller, ctx.get('idempotency-key'), input, ctx.params)
     for (const field of params) addOnce(input, field, ctx.params[field])
     if (ctx.querystring)
       for (const [field, value] of new URLSearchParams(ctx.querystring)) {
         if (!query.has(field)) throw malformed(field, 'There is no such query parameter.')
         addOnce(input, field, value)
       }
-    const given = once
-      ? await once(() => answer(run, name, row, caller, input))
-      : await answer(run, name, row, caller, input)
-    send(ctx, given)
+    const act = () => answer(run, name, row, caller, input)
+    const key = ctx.get('idempotency-key')
+    const once = key !== '' && caller.kind !== 'nobody' && takesKey(row)
+    if (once && namesMessages && !Object.hasOwn(input, 'clientMessageId'))
+      input.clientMessageId = idempotency.messageId(name, caller, key)
+    send(ctx, once && !namesMessages ? await idempotency.once(name, caller, key, input, act) : await act())
   }
 }
 

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { LiveEvent, Presence, ReplyEvent } from '../protocol/events.ts'
 import { Draft, Entry, Gap } from '../protocol/messages.ts'
 import { Conversation, Device, Group, GroupMember, Profile } from '../protocol/operations/shapes.ts'
-import { operationNames, rowOf } from '../protocol/operations.ts'
+import { type OperationRow, operationNames, rowOf } from '../protocol/operations.ts'
 
 export type JsonSchema = Record<string, unknown>
 
@@ -29,6 +29,16 @@ export function componentSchemas(): Record<string, JsonSchema> {
 export function schemaOf(schema: z.ZodType): JsonSchema {
   const { $schema, ...rest } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
   return rest
+}
+
+/** Whether an Idempotency-Key is heeded. */
+export const takesKey = ({ rest, may }: OperationRow) => rest.startsWith('POST') && may !== 'anyone'
+
+/** Fields of an operation's body; of several shapes, those of the first. */
+export function bodyFields(row: OperationRow): JsonSchema {
+  if (!row.body) return {}
+  const { properties, oneOf } = schemaOf(row.body) as { properties?: JsonSchema; oneOf?: { properties?: JsonSchema }[] }
+  return properties ?? oneOf?.[0]?.properties ?? {}
 }
 
 function print(io: 'input' | 'output'): Record<string, JsonSchema> {

@@ -3,6 +3,7 @@
  * conversation. A disconnected session owns nothing in memory. Every write carries the version of the head and loses
  * against a newer one, so the late flush of an old owner is harmless.
  */
+import { Due } from '../core/due.ts'
 import {
   type Change,
   check,
@@ -17,7 +18,6 @@ import {
 import { Fault } from '../protocol/faults.ts'
 import type { ConversationId, EpochMs } from '../protocol/ids.ts'
 import type { StoredCursor } from './cursor.ts'
-import { Due } from './due.ts'
 import {
   CURSORS,
   connectedTo,
@@ -65,16 +65,16 @@ export class SessionStore {
   readonly #records: Records
   readonly #scheduler: Scheduler
   readonly #run: string | undefined
-  readonly #wills: Due
-  readonly #ends: Due
+  readonly #wills: Due<SessionRow>
+  readonly #ends: Due<SessionRow>
 
   /** `run`: this one of this node, where there are others. */
   constructor({ records, scheduler, run }: { records: Records; scheduler: Scheduler; run?: string | undefined }) {
     this.#records = records
     this.#scheduler = scheduler
     this.#run = run
-    this.#wills = new Due('wills', records, scheduler)
-    this.#ends = new Due('ends', records, scheduler)
+    this.#wills = new Due(SESSIONS, 'wills', { records, scheduler })
+    this.#ends = new Due(SESSIONS, 'ends', { records, scheduler })
   }
 
   /** Mints the next epoch by compare-and-put on the head: of two owners one gets it. */

@@ -1,4 +1,5 @@
 /** The rules, assembled: every feature gets what it needs here, and no feature knows another. */
+
 import { type AppId, kindOf, UserId } from '../protocol/ids.ts'
 import type { Operating } from './accounts/operating.ts'
 import { accounts } from './accounts.ts'
@@ -13,6 +14,7 @@ import { groupChanges } from './group-changes.ts'
 import { groupMembers } from './group-members.ts'
 import { groups } from './groups.ts'
 import { history } from './history.ts'
+import { KeptAnswers } from './idempotency/idempotency.ts'
 import { members } from './members.ts'
 import { messages } from './messages.ts'
 import { News } from './news.ts'
@@ -21,6 +23,7 @@ import type {
   Connections,
   DeliveryMarks,
   Gatekeeper,
+  Idempotency,
   Memberships,
   MessageLog,
   Passwords,
@@ -63,6 +66,7 @@ export interface CoreNeeds {
 export interface Core extends AsyncDisposable {
   run: Run
   gatekeeper: Gatekeeper
+  idempotency: Idempotency
   memberships: Memberships
   marks: DeliveryMarks
   retained: RetainedValues
@@ -94,6 +98,7 @@ export async function createCore(given: CoreNeeds): Promise<Core> {
   return {
     run: runner({ handlers, gates: { member: membership.gate }, observer, now }),
     gatekeeper: gatekeeper({ ...needs, credentials: people.credentials }),
+    idempotency: new KeptAnswers(needs),
     memberships: membership.memberships,
     marks: all.deliveries,
     retained: all.retained,

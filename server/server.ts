@@ -67,7 +67,7 @@ export async function createServer(config: Config, overrides: Partial<Overrides>
     const addressOf = addresses(config.trustedProxies)
     const listeners = await listen({
       config,
-      http: api(config, storage, core, telemetry, addressOf, overrides),
+      http: api(config, storage, core, telemetry, addressOf),
       addressOf,
       mqtt: broker.handle.bind(broker),
       proxyHeader: config.proxyProtocol ? readProxyHeader : undefined,
@@ -197,18 +197,14 @@ function openBroker(
 function api(
   config: Config,
   storage: Storage,
-  { run, gatekeeper }: Core,
+  { run, gatekeeper, idempotency }: Core,
   telemetry: Telemetry,
   addressOf: AddressOf,
-  overrides: Partial<Overrides>,
 ) {
-  const { scheduler = machine.scheduler, random = machine.random } = overrides
   return createApi({
     run,
     gatekeeper,
-    records: storage.records,
-    scheduler,
-    random,
+    idempotency,
     ready: () => storage.ready(),
     metrics: () => telemetry.metrics(),
     metricsToken: config.metricsToken,

@@ -1,8 +1,8 @@
 /** Tables as tools must know them, who meet records by the names of theirs. */
-import { ANSWERS } from '../api/app.ts'
 import { SESSIONS } from '../broker/broker.ts'
 import { KEY_COUNTS, KEYS } from '../core/accounts/keys.ts'
 import { PASSWORDS, USERS } from '../core/accounts/tables.ts'
+import { ANSWERS } from '../core/idempotency/answers.ts'
 import type { Table } from '../core/ports.ts'
 import { AGES } from '../core/retention.ts'
 import { DELIVERED, DEVICE_KEYS, DEVICES, GROUPS, MARKS, MEMBERS, SENT, TELEMETRY } from '../core/tables.ts'

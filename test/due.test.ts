@@ -1,8 +1,8 @@
 /** Sessions whose time has come are found soon, also where their row was written long after it. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Due } from '../broker/due.ts'
 import { SESSIONS, type SessionRow } from '../broker/session-rows.ts'
+import { Due } from '../core/due.ts'
 import { put, type Storage } from '../core/ports.ts'
 import { AppId, type Member } from '../protocol/ids.ts'
 import { openStorage } from '../storage/open.ts'
@@ -28,7 +28,7 @@ async function ended(storage: Storage, clientId: string, expiresAt: number): Pro
 test('what is due is given in its order, and nothing that is not', async () => {
   let now = start
   await using storage = await openStorage({ engine: 'memory', clock: { now: () => now } })
-  const due = new Due('ends', storage.records, { now: () => now })
+  const due = new Due(SESSIONS, 'ends', { records: storage.records, scheduler: { now: () => now } })
   const first = async (limit = 500) => (await due.first(limit)).map(({ key }) => key)
   await ended(storage, 'tablet', start + 2 * MINUTE_MS)
   await ended(storage, 'phone', start + MINUTE_MS)
@@ -45,7 +45,7 @@ test('what is due is given in its order, and nothing that is not', async () => {
 test('what was written nine minutes late is found at once, and two hours late within ten minutes', async () => {
   let now = start
   await using storage = await openStorage({ engine: 'memory', clock: { now: () => now } })
-  const due = new Due('ends', storage.records, { now: () => now })
+  const due = new Due(SESSIONS, 'ends', { records: storage.records, scheduler: { now: () => now } })
   const first = async () => (await due.first(500)).map(({ key }) => key)
   assert.deepEqual(await first(), [])
   await ended(storage, 'late', start - 9 * MINUTE_MS)

@@ -30,7 +30,7 @@ function importsOf(file: string): string[] {
 
 const isOurs = (name: string) => FOLDERS.includes(name.split('/')[0] ?? '') && name.includes('/')
 const PORTS = /^core\/(ports|entry|caller)\.ts$/
-const DOOR = /^core\/(ports|entry|caller|run|encode)\.ts$/
+const DOOR = /^core\/(ports|entry|caller|run|encode|due)\.ts$/
 
 // biome-ignore format: a table, a row a line
 const MAY_IMPORT: Record<string, RegExp[]> = {

@@ -2,6 +2,7 @@
 import type { LiveEvent } from '../../protocol/events.ts'
 import type { FaultCode } from '../../protocol/faults.ts'
 import type { AppId, ConversationId, Member, Seq, UserId } from '../../protocol/ids.ts'
+import type { OperationName } from '../../protocol/operations.ts'
 import type { Caller, Known } from '../caller.ts'
 
 /** Whoever is connected now. Calls never throw and never wait: nothing that is durable goes this way. */
@@ -25,6 +26,23 @@ export interface Gatekeeper {
   bearer(token: string, address: string): Promise<Caller>
   /** Whether what a caller came in with still opens the door, as it lies in storage. */
   stands(caller: Known): Promise<boolean>
+}
+
+/** An answer as it was given. */
+export interface Answer {
+  status: number
+  body?: Buffer
+}
+/** Requests that carry a key of their caller's, 1 to 255 ASCII characters, and are done once. @throws Fault `malformed`: another key */
+export interface Idempotency {
+  /**
+   * The answer of `act`, or the one that it gave before under that key, for 24 hours; `input`: what the operation is asked.
+   * A repeat waits for who is at it, also at another server, for 30 s.
+   * @throws Fault `malformed`: the key was used for a different request · `conflict`: it is still being done · as `act`
+   */
+  once(name: OperationName, caller: Known, key: string, input: object, act: () => Promise<Answer>): Promise<Answer>
+  /** The clientMessageId of a send under that key. */
+  messageId(name: OperationName, caller: Known, key: string): string
 }
 
 /** A conversation that someone is in, from an entry on. */
