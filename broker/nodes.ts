@@ -2,7 +2,7 @@
  * Which nodes of the cluster live, by what each writes down every few seconds, judged by this node's own clock: what a node
  * that died left connected is disconnected by a survivor.
  */
-import { putRanked, type Records, removeRanked, type Scheduler, table } from '../core/ports.ts'
+import { type Found, putRanked, type Records, removeRanked, type Scheduler, table } from '../core/ports.ts'
 
 /** Partition: `nodes`; key: one run of a node. */
 interface NodeRow {
@@ -43,6 +43,8 @@ export class Nodes {
   #beatAt: number
   #cancel: (() => void) | undefined
   #working: Promise<void> = Promise.resolve()
+  /** A run of the same name that lives as well, when that was last told of. */
+  #namesake: string | undefined
   #closed = false
 
   constructor(needs: NodesNeeds) {
@@ -95,6 +97,7 @@ export class Nodes {
       if (seen?.beat !== version) this.#seen.set(key, { beat: version, since: now })
       else if (this.#isDead(seen)) await this.#bury(key, version)
     }
+    this.#look(rows)
     for (const [key, { since }] of this.#seen) {
       if (rows.some(row => row.key === key)) continue
       this.#seen.delete(key)
@@ -102,6 +105,15 @@ export class Nodes {
       const isReplaced = rows.some(({ row }) => row.node === nodeOf(key))
       if (isReplaced || now - since > DEAD_MS / 2) this.#needs.died()
     }
+  }
+
+  /** Earlier runs of this name were buried at the start: one that is there again lives, and each takes the other for dead. */
+  #look(rows: readonly Found<NodeRow>[]): void {
+    const { run, cluster, failed } = this.#needs
+    const namesake = rows.find(({ key, row }) => key !== run && row.node === cluster.node)?.key
+    if (namesake !== undefined && namesake !== this.#namesake)
+      failed('nodes', new Error(`another server lives as ${cluster.node}: give each an IM_NODE of its own`))
+    this.#namesake = namesake
   }
 
   /** Every survivor may do so at once. */
