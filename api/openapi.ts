@@ -18,7 +18,8 @@ const ALWAYS: FaultCode[] = [
 ]
 const SIGNED_IN: FaultCode[] = ['not-signed-in', 'bad-credentials', 'token-expired', 'token-revoked', 'not-allowed']
 
-const NAMES_MESSAGE = 'Where the body has no clientMessageId, one is made of it: a repeat is not stored again.'
+const NAMES_MESSAGE =
+  'Where the body has no clientMessageId, one is made of it: a repeat is not stored again, for as long as clientMessageIds are known. Best a random UUID.'
 const REPEATS =
   'Best a random UUID. Repeated with the same key within 24 hours, at whichever server, the request is not done again and gets the first answer. Only where the outcome is unknown (the server died, or answered 5xx) may a repeat do it once more. A repeat of what is still being done waits, for at most 30 s: then it is told `conflict`.'
 

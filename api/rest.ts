@@ -45,10 +45,10 @@ function endpoint({ run, gatekeeper, idempotency, addressOf }: Needs, name: Oper
       }
     const act = () => answer(run, name, row, caller, input)
     const key = ctx.get('idempotency-key')
-    const once = key !== '' && caller.kind !== 'nobody' && takesKey(row)
-    if (once && namesMessages && !Object.hasOwn(input, 'clientMessageId'))
+    const isKeyed = key !== '' && caller.kind !== 'nobody' && takesKey(row)
+    if (isKeyed && namesMessages && !Object.hasOwn(input, 'clientMessageId'))
       input.clientMessageId = idempotency.messageId(name, caller, key)
-    send(ctx, once && !namesMessages ? await idempotency.once(name, caller, key, input, act) : await act())
+    send(ctx, isKeyed && !namesMessages ? await idempotency.once(name, caller, key, input, act) : await act())
   }
 }
 

@@ -1,10 +1,13 @@
 /** Rows whose time has come, by an index of times: what lies far behind was done long ago, and is looked at seldom. */
+import type { EpochMs } from '../protocol/ids.ts'
 import { type Found, type Records, type Scheduler, sortable, type Table } from './ports.ts'
 
 /** What is written so much later than its time is still found at once. */
 const LATE_MS = 600_000
-/** Storage keeps marks of what was removed: all of them are passed only so often, for what came later still. */
+/** Storage keeps marks of what was removed, for hours: all of them are passed only so often, for what came later still. */
 const WHOLE_MS = 600_000
+/** Then so many spans of that length are looked at one by one: of too many marks in one scan, storage gives up. */
+const SPANS = 24
 
 interface Needs {
   records: Pick<Records, 'scan'>
@@ -30,8 +33,11 @@ export class Due<Row extends object> {
     const index = this.#index
     const now = scheduler.now()
     const isWhole = now - this.#wholeAt >= WHOLE_MS
-    const from = sortable(isWhole ? 0 : Math.max(0, now - LATE_MS))
-    const page = await records.scan(this.#table, index, { index, from, below: sortable(now + 1), limit })
+    const page: Found<Row>[] = []
+    for (const [from, below] of isWhole ? wholly(now) : [lately(now)]) {
+      const range = { index, from: sortable(from), below: sortable(below), limit: limit - page.length }
+      if (page.length < limit) page.push(...(await records.scan(this.#table, index, range)))
+    }
     // What is late comes in every page until it is dealt with.
     if (isWhole && page.every(found => this.#timeOf(found) >= now - LATE_MS)) this.#wholeAt = now
     return page
@@ -40,4 +46,16 @@ export class Due<Row extends object> {
   #timeOf(found: Found<Row>): number {
     return Number(this.#table.indexes?.[this.#index]?.(found.row, found)?.sort)
   }
+}
+
+type Span = readonly [from: EpochMs, below: EpochMs]
+
+const lately = (now: EpochMs): Span => [Math.max(0, now - LATE_MS), now + 1]
+function wholly(now: EpochMs): Span[] {
+  const first = Math.max(0, now - SPANS * LATE_MS)
+  const spans = Array.from(
+    { length: SPANS - 1 },
+    (_, nth): Span => [first + nth * LATE_MS, first + (nth + 1) * LATE_MS],
+  )
+  return [[0, first], ...spans, lately(now)]
 }

@@ -1,5 +1,4 @@
 /** The rules, assembled: every feature gets what it needs here, and no feature knows another. */
-
 import { type AppId, kindOf, UserId } from '../protocol/ids.ts'
 import type { Operating } from './accounts/operating.ts'
 import { accounts } from './accounts.ts'

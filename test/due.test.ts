@@ -55,3 +55,28 @@ test('what was written nine minutes late is found at once, and two hours late wi
   assert.deepEqual(await first(), ['very late', 'late'])
   assert.deepEqual(await first(), ['very late', 'late'], 'until it is dealt with')
 })
+
+test('no scan passes what was removed in more than ten minutes of the last hours', async () => {
+  let now = start
+  await using storage = await openStorage({ engine: 'memory', clock: { now: () => now } })
+  const spans: [from: number, below: number][] = []
+  const scan: Storage['records']['scan'] = (table, partition, range) => {
+    spans.push([Number(range.from), Number(range.below)])
+    return storage.records.scan(table, partition, range)
+  }
+  const due = new Due(SESSIONS, 'ends', { records: { scan }, scheduler: { now: () => now } })
+  for (let minute = 0; minute < 30; minute++) {
+    await ended(storage, `${minute}`, now - minute * 20 * MINUTE_MS)
+    await due.first(500)
+    now += MINUTE_MS
+  }
+  const marked = spans.filter(([from]) => from > 0)
+  assert.ok(marked.length > 50 && marked.every(([from, below]) => below - from <= 10 * MINUTE_MS + 1))
+  assert.ok(spans.every(([from, below]) => from > 0 || below <= now - 180 * MINUTE_MS))
+  now += 10 * MINUTE_MS
+  const keys = (await due.first(500)).map(({ key }) => Number(key))
+  assert.deepEqual(
+    keys.sort((a, b) => a - b),
+    Array.from({ length: 30 }, (_, minute) => minute),
+  )
+})

@@ -1,18 +1,7 @@
 /** Answers that are kept, each for one request of one caller. */
-
 import { Fault } from '../../protocol/faults.ts'
 import type { EpochMs } from '../../protocol/ids.ts'
-import {
-  type Answer,
-  type Change,
-  put,
-  type Random,
-  type Records,
-  remove,
-  type Scheduler,
-  sortable,
-  table,
-} from '../ports.ts'
+import { type Answer, type Change, put, type Random, type Records, type Scheduler, sortable, table } from '../ports.ts'
 import { randomText } from '../secrets.ts'
 import { Seal } from './seal.ts'
 
@@ -23,6 +12,8 @@ export interface AnswerRow {
   /** Who does it, by a name for this once; the row is written anew as long as that goes on. */
   by: string
   since: EpochMs
+  /** It was refused: whoever comes next does it. */
+  refused?: true
   /** Absent while it is being done. */
   status?: number
   /** Sealed by the key, as it may hold a secret that was handed out. */
@@ -39,8 +30,8 @@ export const ANSWERS = table<AnswerRow>(
 )
 /** Whoever does it says so this often. */
 const BEAT_MS = 5_000
-/** Between tries to keep an answer. It is given also where it cannot be kept. */
-const PAUSES_MS = [50, 500]
+/** Where an answer cannot be kept, so often: two minutes. */
+const TRIES = 24
 
 export interface SlotNeeds {
   records: Pick<Records, 'get' | 'scan' | 'write'>
@@ -54,6 +45,7 @@ interface Place {
   /** 256 bits that only who has the key can make. */
   secret: Uint8Array
 }
+type Outcome = Pick<AnswerRow, 'refused' | 'status' | 'body'>
 /** What is known of a request: `answer`, or `doing`, which changes as long as somebody is at it, or neither. */
 interface Look {
   version: number
@@ -80,7 +72,7 @@ export class Slot {
     const found = await this.#find()
     if (!found) return { version: 0 }
     const { row, version } = found
-    if (row.since + KEEP_MS <= this.#needs.scheduler.now()) return { version }
+    if (row.refused || row.since + KEEP_MS <= this.#needs.scheduler.now()) return { version }
     if (row.request !== this.#place.request) throw malformedKey('It was used for a different request.')
     const { status, body, by } = row
     if (status === undefined) return { version, doing: `${by} ${version}` }
@@ -104,25 +96,31 @@ export class Slot {
     try {
       const { status, body } = await act()
       await stop()
-      await this.#keep({ status, ...(body && { body: this.#seal.close(body) }) })
+      const outcome = { status, ...(body && { body: this.#seal.close(body) }) }
+      // It is done, and said to be, also where that cannot be kept now.
+      if (!(await this.#keep(outcome))) void this.#keepLater(outcome)
       return { status, ...(body && { body }) }
     } catch (thrown) {
       await stop()
-      // A refusal is not kept: it may be tried again. What is left of it would only make that wait.
-      await this.#change(({ version }) => remove(ANSWERS, ...this.#at, version)).catch(() => {})
+      // It may be tried again at once.
+      await this.#keep({ refused: true })
       throw thrown
     }
   }
 
-  async #keep(outcome: Pick<AnswerRow, 'status' | 'body'>): Promise<void> {
-    for (const ms of [...PAUSES_MS, undefined]) {
-      const kept = this.#change(({ version }) => this.#put(outcome, version))
-      const isKept = await kept.then(
-        () => true,
-        () => false,
-      )
-      if (isKept || ms === undefined) return
-      await new Promise<void>(resolve => this.#needs.scheduler.after(ms, resolve))
+  /** Whether that is settled. */
+  #keep(outcome: Outcome): Promise<boolean> {
+    return this.#change(({ version }) => this.#put(outcome, version)).then(
+      () => true,
+      () => false,
+    )
+  }
+
+  /** Storage is away: a repeat finds nothing new as soon as it is back, so this one has to be first. */
+  async #keepLater(outcome: Outcome): Promise<void> {
+    for (let tries = 0; tries < TRIES; tries++) {
+      await new Promise<void>(resolve => this.#needs.scheduler.after(BEAT_MS, resolve))
+      if (await this.#keep(outcome)) return
     }
   }
 
@@ -159,7 +157,7 @@ export class Slot {
   #find() {
     return this.#needs.records.get(ANSWERS, ...this.#at)
   }
-  #put(outcome: Pick<AnswerRow, 'status' | 'body'>, version: number): Change {
+  #put(outcome: Outcome, version: number): Change {
     const { request } = this.#place
     const row: AnswerRow = { request, by: this.#by, since: this.#since, ...outcome }
     return put(ANSWERS, ...this.#at, row, version)

@@ -1,6 +1,6 @@
 /**
  * `Idempotency-Key`: a POST that is repeated with the same key within 24 hours, at whichever server, is not done again. A send
- * takes it for its clientMessageId, where it names none. Of other operations the answer is kept and given again; only where
+ * takes it for its clientMessageId, where it names none, and is known by it for as long as by those. Of other operations the answer is kept and given again; only where
  * the outcome is unknown, as after a server has died in the middle, may the repeat do it once more.
  */
 import { createHmac, hkdfSync } from 'node:crypto'
@@ -11,18 +11,20 @@ import { Due } from '../due.ts'
 import { type Answer, type Idempotency, remove } from '../ports.ts'
 import { ANSWERS, type AnswerRow, malformedKey, Slot, type SlotNeeds } from './answers.ts'
 
-/** Whoever has shown nothing of what it does for so long has died. */
+/** Whoever has shown nothing of what it does for so long is taken for dead. */
 const DEAD_MS = 20_000
 /** A repeat waits so long for the answer. */
 const PATIENCE_MS = 30_000
 const PAUSE_MS = 50
 const MAX_PAUSE_MS = 1_000
-/** Answers whose time is over go with each new one: more than come. */
-const SWEPT = 4
+/** Answers whose time is over go, so many at once and so often at most: 50 a second of each server, as far as more come. */
+const SWEPT = 500
+const SWEEP_MS = 10_000
 
 export class KeptAnswers implements Idempotency {
   readonly #needs: SlotNeeds
   readonly #over: Due<AnswerRow>
+  #sweptAt = Number.NEGATIVE_INFINITY
 
   constructor(needs: SlotNeeds) {
     this.#needs = needs
@@ -57,7 +59,7 @@ export class KeptAnswers implements Idempotency {
   }
 
   async #perform(slot: Slot, act: () => Promise<Answer>): Promise<Answer> {
-    this.#sweep().catch(() => {})
+    void this.#sweep()
     return slot.perform(act)
   }
 
@@ -68,9 +70,14 @@ export class KeptAnswers implements Idempotency {
     return new Slot({ ...place, secret: secret('seal') }, this.#needs)
   }
 
+  /** What cannot be removed now, or is by another server, comes up again. */
   async #sweep(): Promise<void> {
-    for (const { partition, key, version } of await this.#over.first(SWEPT))
-      await this.#needs.records.write([remove(ANSWERS, partition, key, version)])
+    const { records, scheduler } = this.#needs
+    if (scheduler.now() - this.#sweptAt < SWEEP_MS) return
+    this.#sweptAt = scheduler.now()
+    const over = await this.#over.first(SWEPT).catch(() => [])
+    for (const { partition, key, version } of over)
+      await records.write([remove(ANSWERS, partition, key, version)]).catch(() => {})
   }
 }
 

@@ -33,7 +33,7 @@ export interface Answer {
   status: number
   body?: Buffer
 }
-/** Requests that carry a key of their caller's, 1 to 255 ASCII characters, and are done once. @throws Fault `malformed`: another key */
+/** Requests that carry a key of their caller's, 1 to 255 ASCII characters, and are done once. @throws Fault `malformed`: not such a key */
 export interface Idempotency {
   /**
    * The answer of `act`, or the one that it gave before under that key, for 24 hours; `input`: what the operation is asked.
