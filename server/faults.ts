@@ -59,7 +59,7 @@ function rowOf(fault: string, outcome: Outcome): string[] {
 /** What a fault tells beside what all tell. */
 const more = (figures: Outcome['figures']) =>
   Object.entries(figures)
-    .filter(([figure]) => !COMMON.includes(figure))
+    .filter(([figure]) => !COMMON.includes(figure) && figure !== 'seconds')
     .map(([figure, value]) => `${spoken(figure)} ${figure.endsWith('Ms') ? seconds(value) : grouped(value)}`)
     .join(', ')
 

@@ -5,8 +5,8 @@ import { missing } from '../cluster/needs.ts'
 import { Ending, type Ends } from '../support/ends.ts'
 import { figures, scale, seedOfRun } from '../support/proof.ts'
 import type { TestServer } from '../support/server.ts'
-import type { Outcome } from './judging.ts'
 import { Round } from './round.ts'
+import { Sum } from './sum.ts'
 
 /** `FAULT_USERS=200 FAULT_SEEDS=25` is the long run. */
 export const USERS = scale('FAULT_USERS', 20)
@@ -55,22 +55,14 @@ export class Faults<S extends Stage> {
 
   play(name: string, says: string, during: During<S>, skipped = this.#skip): void {
     test(`${name}: ${says}`, { skip: skipped, timeout: SEEDS * (240_000 + USERS * 500) }, async t => {
-      const total = new Map([['users', USERS]])
-      const breaches: string[] = []
-      for (let i = 0; i < SEEDS; i++) breaches.push(...(await this.#round(t, name, (SEED + i) >>> 0, during, total)))
-      figures(t, Object.fromEntries(total))
-      assert.deepEqual(breaches.slice(0, 20), [], `${breaches.length} lines in all`)
+      const sum = new Sum(`${name} ${SCALED}`)
+      while (sum.rounds < SEEDS) await this.#round(t, name, (SEED + sum.rounds) >>> 0, during, sum)
+      figures(t, { users: USERS, ...sum.end() })
+      assert.deepEqual(sum.breaches.slice(0, 20), [], `${sum.breaches.length} lines in all`)
     })
   }
 
-  /** What must not happen and did. */
-  async #round(
-    t: TestContext,
-    name: string,
-    seed: number,
-    during: During<S>,
-    total: Map<string, number>,
-  ): Promise<string[]> {
+  async #round(t: TestContext, name: string, seed: number, during: During<S>, sum: Sum): Promise<void> {
     const ending = new Ending()
     const stage = this.#stage ?? (await this.#start(ending))
     const { servers } = stage
@@ -78,13 +70,14 @@ export class Faults<S extends Stage> {
     try {
       const more = await during(round, stage)
       const outcome = await round.judge()
-      add(total, outcome, more ?? {})
       t.diagnostic(`seed ${seed}: clients were told ${JSON.stringify(Object.fromEntries(outcome.told))}`)
-      if (outcome.says.length > 0) return [...outcome.says, ...this.#again(name, seed, round, stage)]
-      round.forget()
-      return []
+      const holds = outcome.says.length === 0
+      if (holds) round.forget()
+      sum.add(holds ? [] : [...outcome.says, ...this.#again(name, seed, round, stage)], outcome, more ?? {})
     } catch (thrown) {
-      return [`not played to its end: ${thrown}`, ...round.recorder.problems, ...this.#again(name, seed, round, stage)]
+      const { problems } = round.recorder
+      const says = [`not played to its end: ${thrown}`, ...problems, ...this.#again(name, seed, round, stage)]
+      sum.add(says, undefined, {})
     } finally {
       round.end()
       await ending.end()
@@ -107,14 +100,3 @@ const errorsOf = (log: string) =>
     .slice(-3)
     .map(line => line.slice(0, 400))
     .join('\n')
-
-function add(total: Map<string, number>, outcome: Outcome, more: Record<string, number>): void {
-  const sum = (figure: string, value: number) => total.set(figure, (total.get(figure) ?? 0) + value)
-  const most = (figure: string, value: number) => total.set(figure, Math.max(total.get(figure) ?? 0, Math.round(value)))
-  const { acknowledged, received, moves, silenceMs, caughtUpMs, verdicts } = outcome
-  for (const [figure, value] of Object.entries({ rounds: 1, acknowledged, received, moves })) sum(figure, value)
-  for (const [figure, value] of Object.entries({ silenceMs, caughtUpMs })) most(figure, value)
-  // Times are the longest of all rounds, what is counted is added up.
-  for (const [figure, value] of Object.entries(more)) (figure.endsWith('Ms') ? most : sum)(figure, value)
-  for (const [verdict, value] of Object.entries(verdicts)) sum(verdict, value)
-}

@@ -20,7 +20,7 @@ export const PROOFS: Record<string, Proof> = {
   crashes: { claim: 'kill -9 of the real server under load from stock clients', command: 'CRASHES=1000 ACKNOWLEDGED=1000000 node --test dist/test/crash.test.js', share: '100 kills' },
   power: { claim: 'Power cuts: every write of a running server is recorded, and the disk is put back to what a cut could leave of it', command: 'CUTS=200 POWER_MIB=200 node --test dist/test/power.test.js', share: '40 cuts' },
   damage: { claim: 'Single bit flips and truncations in every kind of file of the data directory: found and named, or harmless', command: 'DAMAGES=1000 node --test dist/test/damage.test.js', share: '150 damages' },
-  faults: { claim: 'A cluster of real servers, Redis and Cassandra, of which one part after the other is killed, made silent, cut off or put ahead of time under load', command: "FAULT_USERS=200 FAULT_SEEDS=25 FAULT_CONNECTS=10000 node --test --test-name-pattern='^PART:' dist/test/FILE.test.js", parts: CLUSTER_FAULTS, share: 'each fault once, with 20 users' },
+  faults: { claim: 'A cluster of real servers, Redis and Cassandra, of which one part after the other is killed, made silent, cut off or put ahead of time under load', command: "FAULT_USERS=200 FAULT_SEEDS=25 FAULT_CONNECTS=10000 FAULT_KEEP=faults.json node --test --test-name-pattern='^PART:' dist/test/FILE.test.js", parts: CLUSTER_FAULTS, share: 'each fault once, with 20 users' },
   'recovery-1m': { claim: 'kill -9 to ready with 1 million entries', command: 'ENTRIES=1000000 node --test dist/test/recovery.test.js', share: '100,000 entries' },
   'recovery-10m': { claim: 'kill -9 to ready with 10 million entries', command: 'ENTRIES=10000000 node --test dist/test/recovery.test.js', share: '100,000 entries' },
 }
