@@ -3,60 +3,10 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { request } from 'node:http'
 import { connect } from 'node:net'
-import { type TestContext, test } from 'node:test'
-import { Validator } from '@seriousme/openapi-schema-validator'
+import { test } from 'node:test'
 import { addresses } from '../api/app.ts'
-import { FAULTS } from '../protocol/faults.ts'
-import { operationNames, rowOf } from '../protocol/operations.ts'
-import { TOPICS } from '../protocol/topics.ts'
-import { type Ports, startServer } from './harness.ts'
-
-interface Answer {
-  status: number
-  headers: Headers
-  text: string
-  json: Record<string, unknown>
-}
-interface Ask {
-  token?: string | undefined
-  body?: unknown
-  headers?: Record<string, string>
-}
-
-async function ask({ http }: Ports, line: string, { token, body, headers = {} }: Ask = {}): Promise<Answer> {
-  const [method = '', path = ''] = line.split(' ')
-  const response = await fetch(`http://127.0.0.1:${http}${path}`, {
-    method,
-    redirect: 'manual',
-    headers: {
-      ...(token && { authorization: `Bearer ${token}` }),
-      ...(body !== undefined && { 'content-type': 'application/json' }),
-      ...headers,
-    },
-    ...(body !== undefined &&
-      ({ body: typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body) } as object)),
-  })
-  const text = await response.text()
-  const isJson = (response.headers.get('content-type') ?? '').includes('json')
-  return { status: response.status, headers: response.headers, text, json: isJson && text ? JSON.parse(text) : {} }
-}
-
-/** A server with alice and bob, and alice's token. */
-async function start(t: TestContext, env: Record<string, string> = {}): Promise<{ server: Ports; token: string }> {
-  const server = await startServer(t, env)
-  const enter = (user: string) =>
-    ask(server, 'POST /v1/register', { body: { user, password: `${user} has a password` } })
-  const [alice] = await Promise.all([enter('alice'), enter('bob')])
-  return { server, token: alice.json.accessToken as string }
-}
-
-function refused(answer: Answer, code: keyof typeof FAULTS): void {
-  assert.equal(answer.json.code, code, answer.text)
-  assert.equal(answer.status, FAULTS[code].http)
-  assert.equal(answer.json.status, answer.status)
-  assert.equal(answer.json.detail, FAULTS[code].says)
-  assert.equal(answer.headers.get('content-type'), 'application/problem+json')
-}
+import { startServer } from './harness.ts'
+import { type Answer, ask, refused, start } from './support/http.ts'
 
 test('a first send answers 201 and a repeat 200, with the same entry to the byte', async t => {
   const { server, token } = await start(t)
@@ -193,28 +143,6 @@ test('too many guesses are told when to come back', async t => {
   assert.match(answer.headers.get('retry-after') ?? '', /^[1-9]\d*$/)
 })
 
-test('an Idempotency-Key makes a POST happen once, for its caller alone', async t => {
-  const { server, token } = await start(t)
-  const bob = await ask(server, 'POST /v1/login', { body: { user: 'bob', password: 'bob has a password' } })
-  const make = (name: string, who = token) =>
-    ask(server, 'POST /v1/groups', { token: who, body: { name }, headers: { 'idempotency-key': 'k-1' } })
-  const all = await Promise.all([make('ops'), make('ops'), make('ops')])
-  assert.ok(all.every(answer => answer.status === 201))
-  assert.equal(new Set(all.map(answer => answer.json.group)).size, 1)
-  refused(await make('other'), 'malformed')
-  const others = await make('ops', bob.json.accessToken as string)
-  assert.notEqual(others.json.group, all[0]?.json.group)
-})
-
-test('a refusal under an Idempotency-Key may be tried again', async t => {
-  const { server, token } = await start(t)
-  const headers = { 'idempotency-key': 'k-2' }
-  const make = () => ask(server, 'POST /v1/groups', { token, headers, body: { name: 'ops', members: ['carol'] } })
-  refused(await make(), 'no-such-user')
-  await ask(server, 'POST /v1/register', { body: { user: 'carol', password: 'carol has a password' } })
-  assert.equal((await make()).status, 201)
-})
-
 test('alive, ready and metrics', async t => {
   const { server, token } = await start(t)
   assert.equal((await ask(server, 'GET /healthz')).status, 200)
@@ -280,61 +208,3 @@ test('a WebSocket opens at /mqtt for the subprotocol mqtt, and nowhere else', as
   assert.ok((await upgrade('/other', 'sec-websocket-protocol: mqtt')).startsWith('http/1.1 404'))
   assert.ok((await upgrade('/mqtt', 'sec-websocket-protocol: chat')).startsWith('http/1.1 400'))
 })
-
-test('the documents and their reader load nothing from other hosts', async t => {
-  const server = await startServer(t)
-  for (const path of ['/', '/docs', '/docs/reader.js', '/docs/schema.js', '/docs/reader.css']) {
-    const { status, text, headers } = await ask(server, `GET ${path}`)
-    assert.equal(status, 200)
-    assert.doesNotMatch(text, /(?:src|href)="(?:https?:)?\/\/|@import|url\(\s*["']?(?:https?:)?\/\//)
-    assert.match(headers.get('content-security-policy') ?? '', /^default-src 'none'; script-src 'self'/)
-    assert.equal(headers.get('x-content-type-options'), 'nosniff')
-  }
-})
-
-test('OpenAPI is valid and has every operation with its refusals', async t => {
-  const { json } = await ask(await startServer(t), 'GET /openapi.json')
-  const { valid, errors } = await new Validator().validate(structuredClone(json))
-  assert.ok(valid, JSON.stringify(errors))
-  assert.match(String(json.openapi), /^3\.1\./)
-  const paths = json.paths as Record<
-    string,
-    Record<string, { operationId: string; responses: Record<string, unknown> }>
-  >
-  for (const name of operationNames) {
-    const row = rowOf(name)
-    const [method = '', path = ''] = row.rest.split(' ')
-    const operation = paths[path.replace(/:(\w+)/g, '{$1}')]?.[method.toLowerCase()]
-    assert.equal(operation?.operationId, name)
-    for (const status of [row.status ?? 200, ...row.faults.map(code => FAULTS[code].http)])
-      assert.ok(operation.responses[status], `${name} does not tell of ${status}`)
-  }
-  everyReferenceResolves(json)
-})
-
-test('AsyncAPI has every topic with its QoS', async t => {
-  const { json } = await ask(await startServer(t), 'GET /asyncapi.json')
-  assert.equal(json.asyncapi, '3.0.0')
-  const channels = json.channels as Record<string, { address: string; parameters: object; messages: object }>
-  const operations = json.operations as Record<string, { action: string; bindings: { mqtt: { qos: number } } }>
-  for (const [name, row] of Object.entries(TOPICS)) {
-    assert.equal(channels[name]?.address, row.pattern)
-    const levels = [...row.pattern.matchAll(/\{(\w+)\}/g)].map(match => match[1])
-    assert.deepEqual(Object.keys(channels[name].parameters), levels)
-    assert.equal(operations[name]?.bindings.mqtt.qos, row.qos)
-    assert.equal(operations[name].action, row.from === 'client' ? 'receive' : 'send')
-  }
-  everyReferenceResolves(json)
-})
-
-function everyReferenceResolves(document: Record<string, unknown>): void {
-  const lookUp = (ref: string) =>
-    ref
-      .slice(2)
-      .split('/')
-      .reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], document)
-  JSON.stringify(document, (key, value) => {
-    if (key === '$ref') assert.notEqual(lookUp(value as string), undefined, `${value} leads nowhere`)
-    return value
-  })
-}

@@ -55,6 +55,15 @@ test('a send under a key is stored once, by whichever server', async t => {
   assert.equal(((await say('other')).body as { code: string }).code, 'client-message-id-reused')
 })
 
+test('a refusal under a key may be tried again', async t => {
+  const server = await TestServer.start(t)
+  const { alice } = await server.people('alice')
+  const make = () => alice.api('POST', '/groups', { name: 'ops', members: ['carol'] }, { 'idempotency-key': 'k-1' })
+  assert.equal(((await make()).body as { code: string }).code, 'no-such-user')
+  await server.people('carol')
+  assert.equal((await make()).status, 201)
+})
+
 test('what anyone may ask takes no key: nothing of a password is kept', async t => {
   const server = await TestServer.start(t)
   const { alice } = await server.people('alice')
@@ -189,7 +198,7 @@ test('an answer that cannot be kept for a while is given, and is kept later', as
   assert.equal(servers.done('k'), 1)
 })
 
-test('a refusal under a key may be tried again at once', async t => {
+test('who is refused makes nobody wait', async t => {
   const servers = await Servers.start(t)
   await assert.rejects(
     servers.ask('k', () => Promise.reject(new Error('no'))),
