@@ -55,7 +55,7 @@ export class Faults<S extends Stage> {
 
   play(name: string, says: string, during: During<S>, skipped = this.#skip): void {
     test(`${name}: ${says}`, { skip: skipped, timeout: SEEDS * (240_000 + USERS * 500) }, async t => {
-      const sum = new Sum(`${name} ${SCALED}`)
+      const sum = new Sum(`${name} ${SCALED}`, SEEDS)
       while (sum.rounds < SEEDS) await this.#round(t, name, (SEED + sum.rounds) >>> 0, during, sum)
       figures(t, { users: USERS, ...sum.end() })
       assert.deepEqual(sum.breaches.slice(0, 20), [], `${sum.breaches.length} lines in all`)

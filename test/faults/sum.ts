@@ -1,6 +1,6 @@
 /**
  * What the rounds of a fault have found so far. With FAULT_KEEP, a file, that is kept after every round, so that a long run
- * goes on where it was interrupted, also with another commit; the file forgets what is played to its end.
+ * goes on where it was interrupted, also with another commit, and more rounds are added to fewer.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
@@ -21,14 +21,16 @@ export class Sum {
   readonly #kept: Kept
   #since = performance.now()
 
-  /** `name`: of the fault and how it is played, which is kept by it. */
-  constructor(name: string) {
+  /** `name`: of the fault and how it is played, which is kept by it; `rounds`: how many. Where that many are kept, it begins anew. */
+  constructor(name: string, rounds: number) {
     this.#name = name
-    this.#kept = this.#all()[name] ?? { figures: {}, breaches: [], seconds: 0, commits: {} }
+    const fresh = { figures: {}, breaches: [], seconds: 0, commits: {} }
+    const kept = this.#all()[name] ?? fresh
+    this.#kept = countOf(kept) < rounds ? kept : fresh
   }
 
   get rounds(): number {
-    return Object.values(this.#kept.commits).reduce((sum, rounds) => sum + rounds, 0)
+    return countOf(this.#kept)
   }
   get breaches(): readonly string[] {
     return this.#kept.breaches
@@ -42,7 +44,7 @@ export class Sum {
     if (outcome) this.#count(outcome, more)
     this.#kept.seconds += (performance.now() - this.#since) / 1000
     this.#since = performance.now()
-    this.#save(this.#kept)
+    this.#save()
   }
 
   #count(
@@ -60,22 +62,27 @@ export class Sum {
 
   /** All rounds are played: what they have found. */
   end(): Record<string, number | string> {
-    this.#save(undefined)
     const { figures, seconds, commits } = this.#kept
     const by = Object.entries(commits).map(([commit, rounds]) => `${commit} ${rounds}`)
-    return { ...figures, ...(by.length > 1 && { playedBy: by.join(', '), seconds: Math.round(seconds) }) }
+    return {
+      ...figures,
+      ...(this.#file !== undefined && { seconds: Math.round(seconds) }),
+      ...(by.length > 1 && { playedBy: by.join(', ') }),
+    }
   }
 
   #all(): Record<string, Kept> {
     return this.#file !== undefined && existsSync(this.#file) ? JSON.parse(readFileSync(this.#file, 'utf8')) : {}
   }
 
-  #save(kept: Kept | undefined): void {
+  #save(): void {
     if (this.#file === undefined) return
-    writeFileSync(`${this.#file}.new`, JSON.stringify({ ...this.#all(), [this.#name]: kept }))
+    writeFileSync(`${this.#file}.new`, JSON.stringify({ ...this.#all(), [this.#name]: this.#kept }))
     renameSync(`${this.#file}.new`, this.#file)
   }
 }
+
+const countOf = ({ commits }: Kept) => Object.values(commits).reduce((sum, rounds) => sum + rounds, 0)
 
 const COMMIT = commitOf()
 
