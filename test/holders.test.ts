@@ -105,7 +105,7 @@ test('who has gone while another node was waited for takes nothing from who came
   const entrance = new Entrance({
     gatekeeper: { connect: async () => ({ kind: 'user', app: IM, user: 'bob', member: 'bob', grant: 'g' }) },
     table: new ConnectionTable({ get: async () => undefined }),
-    ...{ store: here, holders: goes, options: { connectionsPerUser: 10 } },
+    ...{ store: here, holders: goes, options: { connectionsPerUser: 10 }, stopping: () => false },
   } as unknown as EntranceNeeds)
   const packet = { cmd: 'connect', clientId: 'phone', clean: false, username: 'bob', password: Buffer.from('p') }
   await assert.rejects(entrance.admit(client as AedesClient, packet as unknown as ConnectPacket, '127.0.0.1'), {
