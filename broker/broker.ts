@@ -45,6 +45,8 @@ export async function createBroker(needs: BrokerNeeds): Promise<Broker> {
 
 /** A CONNECT without an outcome for so long ends its connection. */
 const CONNECT_MS = 10_000
+/** A server that stops waits so long for CONNECTs that are being looked at. */
+const ENTERING_MS = 3_000
 
 class MqttBroker implements Broker {
   readonly #table: ConnectionTable
@@ -110,23 +112,28 @@ class MqttBroker implements Broker {
   async close(): Promise<void> {
     this.#closing = true
     this.#upkeep.stop()
-    await this.#endAll()
-    // Who was coming in has a session by now, or none.
-    await Promise.race([this.#entrance.idle(), this.#limit()])
-    await this.#endAll()
+    const wasWritten = await this.#endAll()
+    // Who was coming in has a session then, or none.
+    const hasSettled = await Promise.race([
+      this.#entrance.idle().then(() => true),
+      this.#limit(ENTERING_MS).then(() => false),
+    ])
+    const isWritten = await this.#endAll()
     this.#delivery.close()
-    await this.#peers?.close()
+    await this.#peers?.close(wasWritten && hasSettled && isWritten)
     await new Promise<void>(resolve => this.#aedes.close(resolve))
   }
 
-  async #endAll(): Promise<void> {
+  /** Whether all sessions are written. */
+  async #endAll(): Promise<boolean> {
     const all = [...this.#table.all()]
     for (const connection of all) {
       connection.end('shutting-down')
       // What an earlier end could not write is tried now.
       void connection.session.record.unwritten()
     }
-    await Promise.allSettled(all.map(connection => this.#closed(connection)))
+    const closed = await Promise.allSettled(all.map(connection => this.#closed(connection)))
+    return closed.every(({ status }) => status === 'fulfilled')
   }
 
   // ---- hooks: none may throw or reject, for that would end the process ----
@@ -236,7 +243,7 @@ class MqttBroker implements Broker {
   }
 
   /** A log that does not answer keeps nobody from connecting again. */
-  #limit(): Promise<void> {
-    return new Promise(resolve => this.#needs.scheduler.after(this.#needs.options.answerMs, resolve))
+  #limit(ms = this.#needs.options.answerMs): Promise<void> {
+    return new Promise(resolve => this.#needs.scheduler.after(ms, resolve))
   }
 }

@@ -142,7 +142,7 @@ export class Entrance {
         (async (...of) => {
           await asks(...of)
           // Who has gone while it was waited for takes nothing from who came after them.
-          if (client.closed) throw new Fault('shutting-down')
+          if (client.closed || stopping()) throw new Fault('shutting-down')
         })
       const opened = await store.open(id, wish, { ends: row => tellLeftWill(run, row), leaves })
       return this.#begin(client, packet, caller, opened)

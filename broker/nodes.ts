@@ -107,12 +107,14 @@ export class Nodes {
     }
   }
 
-  /** Earlier runs of this name were buried at the start: one that is there again lives, and each takes the other for dead. */
+  /** Earlier runs of this name are buried by the next: one that is there besides lives, and its sessions were given up. */
   #look(rows: readonly Found<NodeRow>[]): void {
-    const { run, cluster, failed } = this.#needs
+    const { run, cluster, failed, died } = this.#needs
     const namesake = rows.find(({ key, row }) => key !== run && row.node === cluster.node)?.key
-    if (namesake !== undefined && namesake !== this.#namesake)
+    if (namesake !== undefined && namesake !== this.#namesake) {
       failed('nodes', new Error(`another server lives as ${cluster.node}: give each an IM_NODE of its own`))
+      died()
+    }
     this.#namesake = namesake
   }
 
@@ -130,11 +132,12 @@ export class Nodes {
     await records.write([putRanked(NODES, ALL, run, row, ++this.#beat)])
   }
 
-  /** Nothing of this node is left connected. */
-  async close(): Promise<void> {
+  /** `isWritten`: nothing of this node is left connected; otherwise the others bury it, as if it had died. */
+  async close(isWritten: boolean): Promise<void> {
     this.#closed = true
     this.#cancel?.()
     await this.#working
+    if (!isWritten) return
     const { records, run, failed } = this.#needs
     await records.write([removeRanked(NODES, ALL, run, this.#beat + 1)]).catch(error => failed('nodes', error))
   }

@@ -86,12 +86,13 @@ export class Peers {
   }
 
   /** When nobody is connected any more. */
-  async close(): Promise<void> {
+  /** `isWritten`: nothing of this node is left connected. */
+  async close(isWritten: boolean): Promise<void> {
     this.#closed = true
     this.#cancel?.()
     for (const stop of this.#stop) stop()
     this.holders.close()
-    await this.#nodes.close()
+    await this.#nodes.close(isWritten)
   }
 
   // ---- members ----

@@ -32,7 +32,7 @@ export class Due<Row extends object> {
     const { records, scheduler } = this.#needs
     const index = this.#index
     const now = scheduler.now()
-    const isWhole = now - this.#wholeAt >= WHOLE_MS
+    const isWhole = Math.abs(now - this.#wholeAt) >= WHOLE_MS
     const page: Found<Row>[] = []
     for (const [from, below] of isWhole ? wholly(now) : [lately(now)]) {
       const range = { index, from: sortable(from), below: sortable(below), limit: limit - page.length }

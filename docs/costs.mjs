@@ -17,6 +17,7 @@ export const COSTS = {
   serverBytesMessage: [7500, 'bytes that servers read and write for it, all', '`--nodes 1 --only paced --rate 100`'],
   serverDelivery: [350, 'µs of a server for a delivery to one more', GROUPS],
   cassandraDelivery: [640, 'µs of Cassandra for it, one copy', GROUPS],
+  redisDelivery: [2, 'µs of Redis for it', GROUPS],
   commandsDelivery: [1.9, 'commands to Redis for it', GROUPS],
   clientDelivery: [415, 'bytes between clients and servers for it', GROUPS],
   serverBytesDelivery: [2050, 'bytes that servers read and write for it, all', GROUPS],

@@ -128,7 +128,8 @@ function cassandraFor(traffic, { count, followed }) {
 
 function redisFor(traffic, { count, followed }) {
   const heard = 1 + heardBy(traffic, count)
-  const cores = (traffic.perSecond * cost.redisMessage * heard) / 1e6
+  const message = cost.redisMessage + (traffic.members - 2) * cost.redisDelivery
+  const cores = (traffic.perSecond * message * heard) / 1e6
   const commands = traffic.perSecond * (cost.commandsMessage + (traffic.members - 2) * cost.commandsDelivery)
   const bytes = traffic.connected * cost.connectionRedis + followed * (count - 1) * cost.followedRedis
   return { cores, commands, gib: bytes / 2 ** 30 }

@@ -29,7 +29,7 @@ async function cluster(t: TestContext) {
       failed: (_where, error) => told.push(`${run}: ${(error as Error).message}`),
     })
     await nodes.open()
-    t.after(() => nodes.close())
+    t.after(() => nodes.close(true))
     return nodes
   }
   const passes = async (ms: number) => {
@@ -56,6 +56,16 @@ test('a node that dies is buried by the others after 15 s, and by its next run a
   assert.deepEqual(buried, ['im2/a buries im1/a', 'im2/b buries im2/a'])
   await passes(30_000)
   assert.deepEqual(told, [])
+})
+
+test('a node that stopped and could not write everything is buried as well, and one that could is not', async t => {
+  const { start, passes, buried } = await cluster(t)
+  const [one, two] = [await start('im1/a'), await start('im2/a'), await start('im3/a')]
+  await passes(5_000)
+  await one.close(false)
+  await two.close(true)
+  await passes(25_000)
+  assert.deepEqual(buried, ['im3/a buries im1/a'])
 })
 
 test('two servers under one name are told of it, once', async t => {

@@ -1,7 +1,17 @@
 /** Answers that are kept, each for one request of one caller. */
 import { Fault } from '../../protocol/faults.ts'
 import type { EpochMs } from '../../protocol/ids.ts'
-import { type Answer, type Change, put, type Random, type Records, type Scheduler, sortable, table } from '../ports.ts'
+import {
+  type Answer,
+  type Change,
+  put,
+  type Random,
+  type Records,
+  remove,
+  type Scheduler,
+  sortable,
+  table,
+} from '../ports.ts'
 import { randomText } from '../secrets.ts'
 import { Seal } from './seal.ts'
 
@@ -12,8 +22,6 @@ export interface AnswerRow {
   /** Who does it, by a name for this once; the row is written anew as long as that goes on. */
   by: string
   since: EpochMs
-  /** It was refused: whoever comes next does it. */
-  refused?: true
   /** Absent while it is being done. */
   status?: number
   /** Sealed by the key, as it may hold a secret that was handed out. */
@@ -45,7 +53,7 @@ interface Place {
   /** 256 bits that only who has the key can make. */
   secret: Uint8Array
 }
-type Outcome = Pick<AnswerRow, 'refused' | 'status' | 'body'>
+type Outcome = Pick<AnswerRow, 'status' | 'body'>
 /** What is known of a request: `answer`, or `doing`, which changes as long as somebody is at it, or neither. */
 interface Look {
   version: number
@@ -72,7 +80,7 @@ export class Slot {
     const found = await this.#find()
     if (!found) return { version: 0 }
     const { row, version } = found
-    if (row.refused || row.since + KEEP_MS <= this.#needs.scheduler.now()) return { version }
+    if (row.since + KEEP_MS <= this.#needs.scheduler.now()) return { version }
     if (row.request !== this.#place.request) throw malformedKey('It was used for a different request.')
     const { status, body, by } = row
     if (status === undefined) return { version, doing: `${by} ${version}` }
@@ -102,8 +110,8 @@ export class Slot {
       return { status, ...(body && { body }) }
     } catch (thrown) {
       await stop()
-      // It may be tried again at once.
-      await this.#keep({ refused: true })
+      // Nothing is left of a refusal: it may be tried again at once.
+      await this.#change(({ version }) => remove(ANSWERS, ...this.#at, version)).catch(() => {})
       throw thrown
     }
   }

@@ -1,7 +1,8 @@
 /**
  * `Idempotency-Key`: a POST that is repeated with the same key within 24 hours, at whichever server, is not done again. A send
- * takes it for its clientMessageId, where it names none, and is known by it for as long as by those. Of other operations the answer is kept and given again; only where
- * the outcome is unknown, as after a server has died in the middle, may the repeat do it once more.
+ * takes it for its clientMessageId, where it names none, and is known by it for as long as by those. Of other operations the
+ * answer is kept and given again; only where the outcome is unknown, as after a server has died in the middle, may the repeat
+ * do it once more.
  */
 import { createHmac, hkdfSync } from 'node:crypto'
 import { Fault } from '../../protocol/faults.ts'
@@ -17,7 +18,7 @@ const DEAD_MS = 20_000
 const PATIENCE_MS = 30_000
 const PAUSE_MS = 50
 const MAX_PAUSE_MS = 1_000
-/** Answers whose time is over go, so many at once and so often at most: 50 a second of each server, as far as more come. */
+/** Answers whose time is over go, so many at once and so often at most: 50 a second, as long as others come. */
 const SWEPT = 500
 const SWEEP_MS = 10_000
 
@@ -73,7 +74,7 @@ export class KeptAnswers implements Idempotency {
   /** What cannot be removed now, or is by another server, comes up again. */
   async #sweep(): Promise<void> {
     const { records, scheduler } = this.#needs
-    if (scheduler.now() - this.#sweptAt < SWEEP_MS) return
+    if (Math.abs(scheduler.now() - this.#sweptAt) < SWEEP_MS) return
     this.#sweptAt = scheduler.now()
     const over = await this.#over.first(SWEPT).catch(() => [])
     for (const { partition, key, version } of over)
