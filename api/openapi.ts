@@ -5,7 +5,7 @@ import { accounts } from '../protocol/operations/accounts.ts'
 import { devices } from '../protocol/operations/devices.ts'
 import { groups } from '../protocol/operations/groups.ts'
 import { type OperationName, type OperationRow, operationNames, rowOf } from '../protocol/operations.ts'
-import { bodyFields, bodyRef, componentSchemas, refTo, resultRef, schemaOf, takesKey } from './schemas.ts'
+import { bodyRef, componentSchemas, namesMessages, refTo, resultRef, schemaOf, takesKey } from './schemas.ts'
 
 /** Faults that any operation may answer with. */
 const ALWAYS: FaultCode[] = [
@@ -93,7 +93,7 @@ function parameters(place: 'path' | 'query', shape: z.ZodRawShape | undefined): 
 
 function idempotencyKey(row: OperationRow): object[] {
   if (!takesKey(row)) return []
-  const description = 'clientMessageId' in bodyFields(row) ? NAMES_MESSAGE : REPEATS
+  const description = namesMessages(row) ? NAMES_MESSAGE : REPEATS
   return [
     { name: 'Idempotency-Key', in: 'header', description, schema: { type: 'string', minLength: 1, maxLength: 255 } },
   ]
@@ -103,7 +103,7 @@ function success(name: OperationName, row: OperationRow): object {
   const status = row.status ?? 200
   if (status === 204) return { 204: { description: 'Done.' } }
   const content = { 'application/json': { schema: resultRef(name) } }
-  const sends = status === 201 && 'clientMessageId' in bodyFields(row)
+  const sends = status === 201 && namesMessages(row)
   return {
     [status]: { description: status === 201 ? 'Done, and stored.' : 'Done.', content },
     ...(sends && { 200: { description: 'A repeat: the entry stored first.', content } }),
@@ -114,7 +114,7 @@ function success(name: OperationName, row: OperationRow): object {
 function refusals(row: OperationRow): object {
   const codes = new Set<FaultCode>([...row.faults, ...(row.may === 'anyone' ? [] : SIGNED_IN), ...ALWAYS])
   if (row.may.endsWith('member')) codes.add('not-a-member')
-  if (takesKey(row) && !('clientMessageId' in bodyFields(row))) codes.add('conflict')
+  if (takesKey(row) && !namesMessages(row)) codes.add('conflict')
   const byStatus = grouped(codes)
   return Object.fromEntries([...byStatus].map(([status, all]) => [status, refusal(all)]))
 }

@@ -10,7 +10,7 @@ import { Fault } from '../protocol/faults.ts'
 import { type OperationName, type OperationRow, operationNames, rowOf } from '../protocol/operations.ts'
 import type { AddressOf } from './address.ts'
 import { readBody } from './body.ts'
-import { bodyFields, takesKey } from './schemas.ts'
+import { namesMessages, takesKey } from './schemas.ts'
 
 interface Needs {
   run: Run
@@ -30,7 +30,7 @@ export function restRouter(needs: Needs): Router {
 }
 
 function endpoint({ run, gatekeeper, idempotency, addressOf }: Needs, name: OperationName, row: OperationRow) {
-  const namesMessages = 'clientMessageId' in bodyFields(row)
+  const keyNames = !takesKey(row) ? 'nothing' : namesMessages(row) ? 'message' : 'answer'
   const query = new Set(Object.keys(row.query ?? {}))
   const params = Object.keys(row.path ?? {})
   return async (ctx: Context): Promise<void> => {
@@ -45,10 +45,10 @@ function endpoint({ run, gatekeeper, idempotency, addressOf }: Needs, name: Oper
       }
     const act = () => answer(run, name, row, caller, input)
     const key = ctx.get('idempotency-key')
-    const isKeyed = key !== '' && caller.kind !== 'nobody' && takesKey(row)
-    if (isKeyed && namesMessages && !Object.hasOwn(input, 'clientMessageId'))
+    const isKeyed = key !== '' && caller.kind !== 'nobody'
+    if (isKeyed && keyNames === 'message' && !Object.hasOwn(input, 'clientMessageId'))
       input.clientMessageId = idempotency.messageId(name, caller, key)
-    send(ctx, isKeyed && !namesMessages ? await idempotency.once(name, caller, key, input, act) : await act())
+    send(ctx, isKeyed && keyNames === 'answer' ? await idempotency.once(name, caller, key, input, act) : await act())
   }
 }
 

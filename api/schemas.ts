@@ -34,8 +34,11 @@ export function schemaOf(schema: z.ZodType): JsonSchema {
 /** Whether an Idempotency-Key is heeded. */
 export const takesKey = ({ rest, may }: OperationRow) => rest.startsWith('POST') && may !== 'anyone'
 
+/** Whether it sends what a clientMessageId may name. */
+export const namesMessages = (row: OperationRow) => 'clientMessageId' in bodyFields(row)
+
 /** Fields of an operation's body; of several shapes, those of the first. */
-export function bodyFields(row: OperationRow): JsonSchema {
+function bodyFields(row: OperationRow): JsonSchema {
   if (!row.body) return {}
   const { properties, oneOf } = schemaOf(row.body) as { properties?: JsonSchema; oneOf?: { properties?: JsonSchema }[] }
   return properties ?? oneOf?.[0]?.properties ?? {}

@@ -5,23 +5,7 @@ import fc from 'fast-check'
 import { Fault } from '../protocol/faults.ts'
 import type { GroupId, Member, UserId } from '../protocol/ids.ts'
 import { type Asking, brief, IM, id, people, person, type World, world } from './support/core.ts'
-
-const ops = 'ops' as GroupId
-const users = (...names: string[]) => names as UserId[]
-
-function group(owner: Asking, members: string[] = []) {
-  return owner.ask('createGroup', {
-    group: ops,
-    name: 'Ops',
-    ...(members.length > 0 && { members: users(...members) }),
-  })
-}
-const add = (by: Asking, ...names: string[]) => by.ask('addMembers', { group: ops, members: users(...names) })
-const put = (by: Asking, user: string) => by.ask('removeMember', { group: ops, user: user as UserId })
-async function roles(by: Asking) {
-  const { items } = await by.ask('listMembers', { group: ops })
-  return Object.fromEntries(items.map(({ user, role }) => [user, role]))
-}
+import { add, group, ops, put, roles, users } from './support/groups.ts'
 
 test('no message of a removed member stands above the removal, not even one sent while it is being stored', async t => {
   const late: Promise<string>[] = []

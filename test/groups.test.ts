@@ -2,25 +2,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Fault } from '../protocol/faults.ts'
-import type { GroupId, UserId } from '../protocol/ids.ts'
+import type { UserId } from '../protocol/ids.ts'
 import { type Asking, brief, people, world } from './support/core.ts'
-
-const ops = 'ops' as GroupId
-const users = (...names: string[]) => names as UserId[]
-
-function group(owner: Asking, members: string[] = []) {
-  return owner.ask('createGroup', {
-    group: ops,
-    name: 'Ops',
-    ...(members.length > 0 && { members: users(...members) }),
-  })
-}
-const add = (by: Asking, ...names: string[]) => by.ask('addMembers', { group: ops, members: users(...names) })
-const put = (by: Asking, user: string) => by.ask('removeMember', { group: ops, user: user as UserId })
-async function roles(by: Asking) {
-  const { items } = await by.ask('listMembers', { group: ops })
-  return Object.fromEntries(items.map(({ user, role }) => [user, role]))
-}
+import { add, group, ops, put, roles, users } from './support/groups.ts'
 
 test('a group of one is made with an empty list of members too', async t => {
   const { alice } = await people(await world(t), 'alice')

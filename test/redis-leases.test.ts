@@ -7,39 +7,13 @@ import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import type { NodeChange } from '../core/ports.ts'
 import { beatOf, frameOf } from '../storage/redis/frame.ts'
-import { openRedis } from '../storage/redis/open.ts'
-import type { Told } from '../storage/redis/trouble.ts'
 import { hear, text } from './contracts/cluster.ts'
 import { range } from './contracts/ground.ts'
 import { RedisServer, startCluster, until } from './support/redis.ts'
+import { cut, heldBy, join, LIFE_MS, whole } from './support/redis-nodes.ts'
 import { absent } from './support/server.ts'
 
 const skip = await absent('redis-server')
-const LIFE_MS = 900
-
-type Opened = Awaited<ReturnType<typeof openRedis>>
-async function join(t: TestContext, url: string, node: string, lifeMs = LIFE_MS) {
-  const told: Told[] = []
-  const opened = await openRedis({ url, node, lifeMs, tell: what => told.push(what) })
-  t.after(() => opened[Symbol.asyncDispose]())
-  let missed = 0
-  opened.bus.onMissed(() => missed++)
-  return Object.assign(opened, { told, missed: () => missed })
-}
-const whole = (...all: Opened[]) =>
-  until(() => all.every(({ bus, leases }) => bus.healthy && leases.healthy), 'all nodes are whole again')
-const heldBy = async (at: Opened, key: string) => (await at.leases.get([key]))?.[0]?.map(({ node }) => node).sort()
-
-/** Ends connections of a name on the server, as a network would. */
-async function cut(server: RedisServer, name: string): Promise<void> {
-  const list = String(await server.ask('CLIENT', 'LIST'))
-  const ids = list
-    .split('\n')
-    .flatMap(line => (line.includes(` name=${name} `) ? (/^id=(\d+)/.exec(line)?.[1] ?? []) : []))
-  assert.ok(ids.length > 0, list)
-  for (const id of ids) await server.ask('CLIENT', 'KILL', 'ID', id)
-}
-
 /** The node `child`, in a process of its own. */
 async function listener(t: TestContext, url: string, ...key: string[]) {
   const program = fileURLToPath(new URL('support/listener.js', import.meta.url))

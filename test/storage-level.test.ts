@@ -2,37 +2,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { MemoryLevel } from 'memory-level'
-import { put, type Storage, table } from '../core/ports.ts'
+import { put, type Storage } from '../core/ports.ts'
 import { Chain } from '../storage/level/chain.ts'
 import { Committer } from '../storage/level/committer.ts'
 import { Engine, type Level } from '../storage/level/engine.ts'
 import { Rows } from '../storage/level/overlay.ts'
 import { fault, OPS, range, recalls, says, seq, TestClock } from './contracts/ground.ts'
 import { opened, place } from './support/level.ts'
-
-const NOTES = table<{ text: string }>('notes', { byText: row => ({ partition: 'all', sort: row.text }) })
-
-/** Makes every write of the database fail while `mode` says so. */
-function saboteur(level: Level) {
-  const control = { mode: 'works' as 'works' | 'fails' | 'writes and fails', refused: 0 }
-  const batch = level.batch.bind(level) as () => ReturnType<Level['batch']>
-  Object.assign(level, {
-    batch() {
-      const made = batch()
-      const write = made.write.bind(made)
-      return Object.assign(made, {
-        async write(options: object) {
-          if (control.mode === 'works') return write(options)
-          control.refused++
-          if (control.mode === 'writes and fails') await write(options)
-          else await made.close()
-          throw new Error('the disk is broken')
-        },
-      })
-    },
-  })
-  return control
-}
+import { NOTES, saboteur } from './support/saboteur.ts'
 
 test('more than may wait is refused, and what waits is kept', async () => {
   const engine = new Engine(new MemoryLevel<string, Buffer>({ valueEncoding: 'buffer' }))

@@ -1,34 +1,10 @@
 /** The embedded database where a write fails and may be there all the same: only what is known to be durable is read. */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { put, table } from '../core/ports.ts'
-import type { Level } from '../storage/level/engine.ts'
+import { put } from '../core/ports.ts'
 import { conversation, fault, OPS, range, says, seq } from './contracts/ground.ts'
 import { opened, place } from './support/level.ts'
-
-const NOTES = table<{ text: string }>('notes', { byText: row => ({ partition: 'all', sort: row.text }) })
-
-/** Makes every write of the database fail while `mode` says so. */
-function saboteur(level: Level) {
-  const control = { mode: 'works' as 'works' | 'fails' | 'writes and fails', refused: 0 }
-  const batch = level.batch.bind(level) as () => ReturnType<Level['batch']>
-  Object.assign(level, {
-    batch() {
-      const made = batch()
-      const write = made.write.bind(made)
-      return Object.assign(made, {
-        async write(options: object) {
-          if (control.mode === 'works') return write(options)
-          control.refused++
-          if (control.mode === 'writes and fails') await write(options)
-          else await made.close()
-          throw new Error('the disk is broken')
-        },
-      })
-    },
-  })
-  return control
-}
+import { NOTES, saboteur } from './support/saboteur.ts'
 
 for (const mode of ['fails', 'writes and fails'] as const)
   test(`while the database ${mode} nothing is acknowledged, and every repeat is stored once`, async t => {

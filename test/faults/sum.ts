@@ -2,9 +2,11 @@
  * What the rounds of a fault have found so far. With FAULT_KEEP, a file, that is kept after every round, so that a long run
  * goes on where it was interrupted, also with another commit, and more rounds are added to fewer.
  */
-import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { commitOfRun } from '../support/proof.ts'
 import type { Outcome } from './judging.ts'
+
+const COMMIT = commitOfRun()
 
 interface Kept {
   figures: Record<string, number>
@@ -83,13 +85,3 @@ export class Sum {
 }
 
 const countOf = ({ commits }: Kept) => Object.values(commits).reduce((sum, rounds) => sum + rounds, 0)
-
-const COMMIT = commitOf()
-
-function commitOf(): string {
-  try {
-    return execFileSync('git', ['rev-parse', '--short=10', 'HEAD'], { encoding: 'utf8' }).trim()
-  } catch {
-    return 'unknown'
-  }
-}

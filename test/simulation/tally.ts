@@ -1,6 +1,6 @@
 /** What a long run of seeds has found so far: kept in a file, so that it goes on after an interruption, and by whom it was played. */
-import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { commitOfRun } from '../support/proof.ts'
 import type { Judged } from './judge.ts'
 
 interface Kept {
@@ -19,7 +19,7 @@ interface Kept {
 export class Tally {
   readonly #file: string | undefined
   readonly #kept: Kept
-  readonly #commit = commitOf()
+  readonly #commit = commitOfRun()
   /** Blocks behind one that is not done yet. */
   readonly #ahead = new Map<number, readonly Judged[]>()
   #savedAt = performance.now()
@@ -82,13 +82,5 @@ export class Tally {
     const by = Object.entries(commits).map(([commit, seeds]) => `${commit} ${seeds}`)
     const figures = { seeds: this.played, failed: failing.length, acknowledged, received, faults }
     return { ...figures, seconds: Math.round(seconds), playedBy: by.join(', ') }
-  }
-}
-
-function commitOf(): string {
-  try {
-    return execFileSync('git', ['rev-parse', '--short=10', 'HEAD'], { encoding: 'utf8' }).trim()
-  } catch {
-    return 'unknown'
   }
 }

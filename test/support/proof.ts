@@ -17,6 +17,15 @@ export function seedOfRun(): number {
   }
 }
 
+/** The short name of the commit, or `unknown` outside of a git checkout. */
+export function commitOfRun(): string {
+  try {
+    return execFileSync('git', ['rev-parse', '--short=10', 'HEAD'], { encoding: 'utf8' }).trim()
+  } catch {
+    return 'unknown'
+  }
+}
+
 /** Numbers from a seed, the same on every machine (mulberry32: 32 bits of state, good enough to choose cases with). */
 export class Chance {
   #state: number
