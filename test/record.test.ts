@@ -141,3 +141,16 @@ test('positions in more conversations than one write takes are written all the s
   assert.equal((await store.cursors(opened.row)).size, 20_001)
   assert.ok((await store.open(ID, WISH)).torn)
 })
+
+test('what is subscribed behind the end of a connection changes nothing of what it left', async () => {
+  const clock = new TestClock()
+  await using storage = await openStorage({ engine: 'memory', clock })
+  const store = new SessionStore({ records: storage.records, scheduler: clock })
+  const opened = await store.open(ID, WISH)
+  const fails = { failed: assert.fail, lost: assert.fail, stopping: () => false }
+  const record = new SessionRecord(opened, { store, scheduler: clock, others: false, ...fails })
+  const closed = record.close({ expirySeconds: 60, mayRepeat: true, origins: async () => [] }, { inFlight: [] })
+  await Promise.all([closed, record.save([])])
+  assert.deepEqual(await store.standing([opened.row]), ['given up'])
+  assert.equal((await store.open(ID, WISH)).torn, false)
+})

@@ -39,6 +39,8 @@ const nodes = process.env.CASSANDRA ? undefined : await startCassandra()
 if (nodes) process.env.CASSANDRA = nodes.hosts.join(',')
 
 const counts = { passed: 0, failed: 0, skipped: 0 }
+/** What failed and why, said once more at the end: the rest of what is printed is long. */
+const failures = []
 await play(
   files.filter(file => !ALONE.test(basename(file))),
   availableParallelism(),
@@ -59,6 +61,7 @@ if (process.env.CASSANDRA) {
 await ending.end()
 const { passed, failed, skipped } = counts
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0
+for (const failure of failures) process.stdout.write(`\nFailed: ${failure}\n`)
 process.stdout.write(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`)
 
 async function play(some, concurrency) {
@@ -69,8 +72,12 @@ async function play(some, concurrency) {
     if (isTest(event)) counts[event.skip === undefined && event.todo === undefined ? 'passed' : 'skipped'] += 1
   })
   // A file that failed outside of its tests counts as well.
-  stream.on('test:fail', ({ details }) => {
-    if (details.type !== 'suite' && details.error?.failureType !== 'subtestsFailed') counts.failed += 1
+  stream.on('test:fail', ({ details, name, file }) => {
+    if (details.type === 'suite' || details.error?.failureType === 'subtestsFailed') return
+    counts.failed += 1
+    failures.push(
+      `${file ? `${basename(file)}: ` : ''}${name}\n  ${details.error?.cause?.message ?? details.error?.message}`,
+    )
   })
   const report = stream.compose(new spec())
   report.pipe(process.stdout, { end: false })

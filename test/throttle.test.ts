@@ -12,6 +12,7 @@ const skip = await absent('redis-server')
 async function join(t: TestContext, url: string, node: string, maxCounted?: number) {
   const redis = await openRedis({ url, node })
   t.after(() => redis[Symbol.asyncDispose]())
+  await until(() => redis.leases.healthy, 'Redis is there')
   return { redis, counter: throttle(maxCounted, redis.counters) }
 }
 

@@ -38,13 +38,6 @@ export const SESSIONS: readonly Mutant[] = [
     verdict: 'undelivered',
   },
   {
-    name: 'what subscribing leaves is written behind the end of the connection',
-    file: 'broker/record.ts',
-    find: 'if (!this.kept || this.#closed) return',
-    put: 'if (!this.kept) return',
-    verdict: 'doubled',
-  },
-  {
     name: 'what a crash brings again comes without DUP',
     file: 'broker/sender.ts',
     find: 'flight.seq <= flight.cursor.mayHaveUpTo',
@@ -91,13 +84,6 @@ export const SESSIONS: readonly Mutant[] = [
     file: 'broker/entrance.ts',
     find: 'await Promise.race([closed, stuck])',
     put: 'void [closed, stuck.catch(() => {})]',
-    verdict: 'doubled',
-  },
-  {
-    name: 'two CONNECTs of one session are let in at once',
-    file: 'broker/entrance.ts',
-    find: 'await this.#inTurn(key, () => this.#enter(client, packet, id, caller, will))',
-    put: 'await this.#enter(client, packet, id, caller, will)',
     verdict: 'doubled',
   },
   {

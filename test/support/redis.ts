@@ -113,7 +113,7 @@ export async function startCluster(t: Ends): Promise<{ servers: RedisServer[]; u
     [1, 2, 3].map(async () =>
       RedisServer.start(
         t,
-        ...['--cluster-enabled', 'yes', '--cluster-node-timeout', '1000', '--cluster-require-full-coverage', 'no'],
+        ...['--cluster-enabled', 'yes', '--cluster-node-timeout', '5000', '--cluster-require-full-coverage', 'no'],
         ...['--cluster-port', `${await freePort()}`],
       ),
     ),
@@ -125,6 +125,10 @@ export async function startCluster(t: Ends): Promise<{ servers: RedisServer[]; u
   let said = ''
   for await (const chunk of made.stdout) said += chunk
   assert.match(said, /All 16384 slots covered/)
+  // Each by itself: who has not heard of it yet refuses keys.
+  const isWhole = async (server: RedisServer) =>
+    /cluster_state:ok.*slots_ok:16384/s.test(String(await server.ask('CLUSTER', 'INFO')))
+  for (const server of servers) await until(() => isWhole(server), 'each part knows of all slots')
   return { servers, url: `redis+cluster://${hosts.join(',')}` }
 }
 
