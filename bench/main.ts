@@ -20,7 +20,7 @@ import { rounded } from './workloads/workload.ts'
 
 const WORKLOADS: Record<string, Workload> = { chat, paced, group, hot, history, idle, start, offline }
 /** Those that a cluster can be asked for. */
-const OF_CLUSTER = ['chat', 'paced', 'group', 'hot', 'idle', 'history']
+const OF_CLUSTER = ['chat', 'paced', 'group', 'hot', 'idle', 'history', 'offline']
 
 const say = (line: Line) => process.stdout.write(`${JSON.stringify(line)}\n`)
 

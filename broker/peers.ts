@@ -10,7 +10,7 @@ import type { Delivery } from './delivery.ts'
 import { Holders, type HoldersNeeds, readTold } from './holders.ts'
 import { Nodes, type NodesNeeds } from './nodes.ts'
 
-interface Needs extends HoldersNeeds, Omit<NodesNeeds, 'cluster' | 'died'> {
+export interface PeersNeeds extends HoldersNeeds, Omit<NodesNeeds, 'cluster' | 'died'> {
   delivery: Delivery
   memberships: Pick<Memberships, 'of' | 'follow'>
   gatekeeper: Pick<Gatekeeper, 'stands'>
@@ -37,16 +37,16 @@ export const wordOfEnd = (app: AppId, member: Member, end: FaultCode, grant?: st
   wordTo(app, member, { end, ...(grant !== undefined && { grant }) })
 
 export class Peers {
-  readonly #needs: Needs
+  readonly #needs: PeersNeeds
   readonly #nodes: Nodes
   readonly holders: Holders
-  readonly #stop: (() => void)[]
+  readonly #stop: () => void
   #cancel: (() => void) | undefined
   #lookedAt = 0
   #missed = false
   #closed = false
 
-  constructor(needs: Needs) {
+  constructor(needs: PeersNeeds) {
     this.#needs = needs
     const { cluster, memberships, table } = needs
     this.holders = new Holders(needs)
@@ -55,12 +55,11 @@ export class Peers {
     }
     // What a node that died had stored and told nobody of is like what the bus lost.
     this.#nodes = new Nodes({ ...needs, died: missed })
-    this.#stop = [
-      cluster.bus.onMissed(missed),
-      memberships.follow(({ app, conversation, seq, joined }) => {
-        for (const member of joined) this.#toMember(app, member, { joined: conversation, seq })
-      }),
-    ]
+    this.#stop = cluster.bus.onMissed(missed)
+    // To the last: requests that are under way are finished behind the end of this.
+    memberships.follow(({ app, conversation, seq, joined }) => {
+      for (const member of joined) this.#toMember(app, member, { joined: conversation, seq })
+    })
     table.attend = (app, member) => this.#attend(app, member)
     table.attendTelemetry = app => this.#attendTelemetry(app)
   }
@@ -85,12 +84,11 @@ export class Peers {
     })
   }
 
-  /** When nobody is connected any more. */
-  /** `isWritten`: nothing of this node is left connected. */
+  /** When nobody is connected any more. `isWritten`: nothing of this node is left connected. */
   async close(isWritten: boolean): Promise<void> {
     this.#closed = true
     this.#cancel?.()
-    for (const stop of this.#stop) stop()
+    this.#stop()
     this.holders.close()
     await this.#nodes.close(isWritten)
   }

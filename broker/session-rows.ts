@@ -103,9 +103,22 @@ export const headOf = (
   ...(run !== undefined && { run }),
 })
 
+/** A session that is over, whose head stays for a while. */
+export const emptied = ({ will: _will, willAt: _willAt, ...row }: SessionRow, expiresAt: EpochMs): SessionRow => ({
+  ...row,
+  filters: [],
+  inFlight: [],
+  expirySeconds: 0,
+  expiresAt,
+})
+
 /** Also where nobody has seen yet that the connection has ended. */
 export const isTorn = ({ torn, expiresAt }: SessionRow): boolean => torn === true || expiresAt === undefined
 /** What an owner of an earlier session of the name wrote late is not this one's. */
 export const isOf = ({ since = 0 }: SessionRow, { e }: StoredCursor) => e >= since
 /** Of a write to a head: somebody else has written it. */
 export const isConflict = (thrown: unknown) => thrown instanceof Fault && thrown.code === 'conflict'
+/** The session connected again meanwhile, and is its new owner's. */
+export const ignoreConflict = (thrown: unknown) => {
+  if (!isConflict(thrown)) throw thrown
+}

@@ -3,11 +3,9 @@
  * conversation. A disconnected session owns nothing in memory. Every write carries the version of the head and loses
  * against a newer one, so the late flush of an old owner is harmless.
  */
-import { Due } from '../core/due.ts'
 import {
   type Change,
   check,
-  type Found,
   put,
   type Records,
   remove,
@@ -21,7 +19,9 @@ import type { StoredCursor } from './cursor.ts'
 import {
   CURSORS,
   connectedTo,
+  emptied,
   headOf,
+  ignoreConflict,
   isConflict,
   isOf,
   isTorn,
@@ -29,6 +29,7 @@ import {
   ORIGINS,
   ORIGINS_KEPT_SECONDS,
   partitionOf,
+  rankOf,
   SESSIONS,
   type SessionId,
   type SessionRow,
@@ -65,16 +66,12 @@ export class SessionStore {
   readonly #records: Records
   readonly #scheduler: Scheduler
   readonly #run: string | undefined
-  readonly #wills: Due<SessionRow>
-  readonly #ends: Due<SessionRow>
 
   /** `run`: this one of this node, where there are others. */
   constructor({ records, scheduler, run }: { records: Records; scheduler: Scheduler; run?: string | undefined }) {
     this.#records = records
     this.#scheduler = scheduler
     this.#run = run
-    this.#wills = new Due(SESSIONS, 'wills', { records, scheduler })
-    this.#ends = new Due(SESSIONS, 'ends', { records, scheduler })
   }
 
   /** Mints the next epoch by compare-and-put on the head: of two owners one gets it. */
@@ -89,16 +86,14 @@ export class SessionStore {
       }
       const alive = found && (found.row.expiresAt === undefined || found.row.expiresAt > this.#scheduler.now())
       const resumed = alive === true && !wish.clean && found.row.expirySeconds > 0
-      // What it published stays: also a clean start may repeat it.
-      if (found && !resumed) {
-        await ends?.(found.row)
-        await this.#purge(CURSORS, sessionKey(id))
-      }
+      if (found && !resumed) await ends?.(found.row)
       const epoch = Math.max((found?.row.epoch ?? 0) + NEXT_EPOCH_MS, this.#scheduler.now())
       const row = headOf(id, epoch, wish, this.#run, resumed ? found.row : undefined)
       const version = found?.version ?? 0
       try {
         await this.#records.write([put(SESSIONS, partitionOf(id), id.clientId, row, version)])
+        // What it published stays: also a clean start may repeat it.
+        if (found && !resumed) await this.forget(row, epoch)
         return { row, version: version + 1, resumed, torn: resumed && isTorn(found.row) }
       } catch (thrown) {
         // Another connection of the same session came first: look again.
@@ -150,13 +145,23 @@ export class SessionStore {
     return found.version + 1
   }
 
-  /** The session is over: nothing of it stays, and no power cut leaves its positions to a later one of the name. */
-  async end(id: SessionId, version: number): Promise<void> {
-    const rows = await this.#records.scan(CURSORS, sessionKey(id), { limit: PAGE })
+  /**
+   * The session is over: nothing of it stays, and no power cut leaves its positions to a later one of the name. Where its epoch is
+   * ahead of the clock the head stays until then: storage remembers the ranks of what was removed, and takes no lower ones.
+   */
+  async end(row: SessionRow, version: number): Promise<void> {
+    const key = sessionKey(row)
+    await this.#purge(ORIGINS, key, row.epoch + 1)
+    const rows = await this.#records.scan(CURSORS, key, { limit: PAGE })
     const gone = rows.map(({ partition, key, version }) => removeRanked(CURSORS, partition, key, version))
-    await this.#records.write([remove(SESSIONS, partitionOf(id), id.clientId, version), ...gone])
-    if (rows.length === PAGE) await this.#purge(CURSORS, sessionKey(id))
-    await this.#purge(ORIGINS, sessionKey(id))
+    if (row.epoch > this.#scheduler.now()) await this.save(emptied(row, row.epoch + NEXT_EPOCH_MS), version, gone)
+    else await this.#records.write([remove(SESSIONS, partitionOf(row), row.clientId, version), ...gone])
+    if (rows.length === PAGE) await this.forget(row, row.epoch + 1)
+  }
+
+  /** Positions of sessions of the name before that epoch: nobody believes them, and they are gone sooner or later. */
+  async forget(id: SessionId, epoch: number): Promise<void> {
+    await this.#purge(CURSORS, sessionKey(id), epoch).catch(() => {})
   }
 
   async cursor(of: SessionRow, conversation: ConversationId): Promise<StoredCursor | undefined> {
@@ -202,44 +207,15 @@ export class SessionStore {
     return { ...ended, willAt, expiresAt: Math.max(expiresAt, willAt + WILL_KEPT_MS) }
   }
 
-  /** Sessions whose will is due. */
-  dueWills(): Promise<Found<SessionRow>[]> {
-    return this.#wills.first(PAGE)
-  }
-
-  async willTold({ row, version }: Found<SessionRow>): Promise<void> {
-    const { will: _will, willAt: _willAt, ...rest } = row
-    await this.#records.write([put(SESSIONS, partitionOf(row), row.clientId, rest, version)]).catch(ignoreConflict)
-  }
-
-  /** Removes what has expired, a page at a time. */
-  async sweep(): Promise<number> {
-    const over = await this.#ends.first(PAGE)
-    for (const { row, version } of over) await this.#expire(row, version).catch(ignoreConflict)
-    return over.length
-  }
-
-  /** What it published is known for as long as that of a session that ended with its connection. */
-  async #expire(row: SessionRow, version: number): Promise<void> {
-    const { will: _will, willAt: _willAt, ...rest } = row
-    const expiresAt = (row.expiresAt ?? 0) + (ORIGINS_KEPT_SECONDS - row.expirySeconds) * 1000
-    const [published] = await this.#records.scan(ORIGINS, sessionKey(row), { limit: 1 })
-    if (row.expirySeconds === 0 || expiresAt <= this.#scheduler.now() || !published) return this.end(row, version)
-    await this.save({ ...rest, filters: [], inFlight: [], expirySeconds: 0, expiresAt }, version, [])
-    await this.#purge(CURSORS, sessionKey(row))
-  }
-
-  async #purge<Row>(rows: Table<Row>, key: string): Promise<void> {
-    for (let more = true; more; ) {
-      const page = await this.#records.scan(rows, key, { limit: PAGE })
-      const gone = page.map(row => removeRanked(rows, row.partition, row.key, row.version))
+  /** Rows that were ranked before that epoch. */
+  async #purge<Row>(rows: Table<Row>, key: string, epoch: number): Promise<void> {
+    let after: string | undefined
+    do {
+      const page = await this.#records.scan(rows, key, { limit: PAGE, ...(after !== undefined && { after }) })
+      const old = page.filter(({ version }) => version < rankOf(epoch, 0))
+      const gone = old.map(row => removeRanked(rows, row.partition, row.key, row.version))
       if (gone.length > 0) await this.#records.write(gone, { durable: false })
-      more = gone.length === PAGE
-    }
+      after = page.length === PAGE ? page.at(-1)?.cursor : undefined
+    } while (after !== undefined)
   }
-}
-
-/** The session connected again meanwhile, and is its new owner's. */
-const ignoreConflict = (thrown: unknown) => {
-  if (!isConflict(thrown)) throw thrown
 }

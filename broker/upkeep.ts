@@ -1,14 +1,17 @@
 /** What is due without anyone asking: expired tokens and sessions, delayed wills, stalled readers and pumps. */
-import type { Scheduler } from '../core/ports.ts'
+import type { Records, Scheduler } from '../core/ports.ts'
 import type { Run } from '../core/run.ts'
 import type { ConnectionTable } from './connections.ts'
+import { Expiry } from './expiry.ts'
 import type { BrokerObserver } from './observer.ts'
+import type { SessionRow } from './session-rows.ts'
 import type { SessionStore } from './sessions.ts'
 import { tellWill } from './wills.ts'
 
 interface Needs {
   table: ConnectionTable
   store: SessionStore
+  records: Records
   run: Run
   scheduler: Scheduler
   observer: BrokerObserver
@@ -24,13 +27,15 @@ export class Upkeep {
   /** After a restart clients get this long to come back before their wills are told. */
   static readonly GRACE_MS = 30_000
   readonly #needs: Needs
+  readonly #expiry: Expiry
   #stopped = false
   #sweptAt = 0
-  #working = false
+  #working: Promise<void> | undefined
   #cancel: (() => void) | undefined
 
   constructor(needs: Needs) {
     this.#needs = needs
+    this.#expiry = new Expiry(needs)
   }
 
   /** Sessions that were connected to a run of a node when it ended, those of the only node unless one is named, are disconnected from now on. */
@@ -42,10 +47,10 @@ export class Upkeep {
     this.#cancel = this.#needs.scheduler.after(TICK_MS, () => {
       if (this.#stopped) return
       this.#look()
-      this.#work()
+      this.#working ??= this.#work()
         .catch(error => this.#needs.observer.failed('upkeep', error))
         .finally(() => {
-          this.#working = false
+          this.#working = undefined
         })
       this.start()
     })
@@ -66,21 +71,13 @@ export class Upkeep {
   }
 
   async #work(): Promise<void> {
-    if (this.#working) return
-    this.#working = true
-    const { store, run, scheduler, observer, isFirst } = this.#needs
+    const { run, scheduler, observer, isFirst } = this.#needs
     if (!isFirst()) return
-    for (const found of await store.dueWills()) {
-      try {
-        if (found.row.will) await tellWill(run, found.row, found.row.will)
-        await store.willTold(found)
-      } catch (error) {
-        // It is told at a later tick; the others do not wait for it.
-        observer.failed('will', error)
-      }
-    }
+    const tell = async (row: SessionRow) => row.will && tellWill(run, row, row.will)
+    const failed = (error: unknown) => observer.failed('will', error)
+    while ((await this.#expiry.tellWills(tell, failed)) > 0 && !this.#stopped) {}
     if (scheduler.now() - this.#sweptAt < SWEEP_MS) return
     this.#sweptAt = scheduler.now()
-    while ((await store.sweep()) > 0 && !this.#stopped) {}
+    while ((await this.#expiry.sweep()) > 0 && !this.#stopped) {}
   }
 }

@@ -20,9 +20,12 @@ export async function ensureOwner({ accounts }: Pick<Core, 'accounts'>, config: 
   // Written before the account is made: a crash in between loses nothing.
   const made = existsSync(path) ? undefined : randomBytes(18).toString('base64url')
   const password = made ?? readFileSync(path, 'utf8').trim()
-  if (made !== undefined && !(await accounts.hasOwner(app))) await keep(config.dataDirectory, made)
+  const isKept = made !== undefined && !(await accounts.hasOwner(app))
+  if (isKept) await keep(config.dataDirectory, made)
   if (await accounts.ensureOwner(app, password))
     log.warn({ path }, 'the account owner was made; its password is in this file')
+  // Another server made it meanwhile, with a password of its own.
+  else if (isKept) await rm(path)
 }
 
 /** Whole or not at all, for the owner alone to read. */

@@ -5,7 +5,9 @@ import type { AedesClient, ConnectPacket } from '../broker/aedes.ts'
 import { ConnectionTable } from '../broker/connections.ts'
 import { Entrance, type EntranceNeeds } from '../broker/entrance.ts'
 import { Holders, type HoldersNeeds } from '../broker/holders.ts'
+import { Peers, type PeersNeeds } from '../broker/peers.ts'
 import { SessionStore } from '../broker/sessions.ts'
+import type { Cluster } from '../core/ports.ts'
 import type { Member } from '../protocol/ids.ts'
 import { Hub } from '../storage/memory/hub.ts'
 import { openStorage } from '../storage/open.ts'
@@ -112,4 +114,33 @@ test('who has gone while another node was waited for takes nothing from who came
     code: 'shutting-down',
   })
   assert.deepEqual(await here.standing([row]), ['here'])
+})
+
+test('who comes into a conversation while a server ends is told so on every other', async () => {
+  const hub = new Hub()
+  const [ending, other] = ['n1', 'n2'].map(node => hub.join(node)) as [Cluster, Cluster]
+  const clock = new TestClock()
+  await using storage = await openStorage({ engine: 'memory', clock })
+  let follower: ((change: object) => void) | undefined
+  const memberships = {
+    follow: (told: (change: object) => void) => {
+      follower = told
+      return () => {
+        follower = undefined
+      }
+    },
+  }
+  const needs = {
+    records: storage.records,
+    scheduler: clock,
+    table: new ConnectionTable({ get: async () => undefined }),
+  }
+  const peers = new Peers({ ...needs, cluster: ending, memberships, run: 'n1/a' } as unknown as PeersNeeds)
+  const heard: unknown[] = []
+  other.bus.subscribe('m/im/bob', message => heard.push(JSON.parse(message.toString())))
+  await peers.close(true)
+  // A request that was under way: it is finished before the storage is closed.
+  follower?.({ app: IM, conversation: 'g:ops', seq: 3, joined: ['bob'] })
+  await turn()
+  assert.deepEqual(heard, [{ joined: 'g:ops', seq: 3 }])
 })

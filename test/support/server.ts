@@ -73,6 +73,11 @@ export class TestServer {
     return this.#processes[0]?.pid ?? 0
   }
 
+  /** So many processes. */
+  get size(): number {
+    return this.#processes.length
+  }
+
   /** Of a cluster, those of the next node. */
   get ports(): Ports {
     const { length } = this.#ports
