@@ -132,7 +132,7 @@ function redisFor(traffic, { count, followed }) {
   const cores = (traffic.perSecond * message * heard) / 1e6
   const commands = traffic.perSecond * (cost.commandsMessage + (traffic.members - 2) * cost.commandsDelivery)
   const bytes = traffic.connected * cost.connectionRedis + followed * (count - 1) * cost.followedRedis
-  return { cores, commands, gib: bytes / 2 ** 30 }
+  return { cores, commands, gib: bytes / 2 ** 30, clusters: Math.max(1, Math.ceil(cores / traffic.load)) }
 }
 
 function networkFor({ perSecond, members, text }) {
@@ -170,6 +170,7 @@ const ROWS = [
   ['looks of servers at conversations, a second', it => about(it.looks)],
   ['disk that Cassandra uses, all nodes, TB', it => about(it.cassandra.tb)],
   ['cores that **Redis** uses at the peak', it => about(it.redis.cores)],
+  ['**clusters**, as one thread of Redis carries the bus of each', it => exact(it.redis.clusters)],
   ['commands to Redis a second', it => about(it.redis.commands)],
   ['memory of Redis, GiB', it => about(it.redis.gib)],
   ['network to clients at the peak, Mbit/s', it => about(it.network.clients)],

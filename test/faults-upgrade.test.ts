@@ -16,6 +16,7 @@ const ending = new Ending()
 after(() => ending.end())
 const commit = commitBefore()
 const unknown = !commit && 'the history of the repository is not at hand'
+assert.ok(!unknown || !process.env.REQUIRE_REAL_PARTS, String(unknown))
 let built: string | undefined
 /** Once, when a test needs it. */
 const before = () => (built ??= build(ending, commit as string))

@@ -12,7 +12,7 @@ interface Sized {
   perSecond: number
   servers: { count: number; cores: number; gib: number; followed: number }
   cassandra: { nodes: number; cores: number; tb: number }
-  redis: { cores: number; commands: number; gib: number }
+  redis: { cores: number; commands: number; gib: number; clusters: number }
   network: { clients: number; inside: number }
 }
 interface Script {
@@ -118,4 +118,13 @@ test('the script sizes numbers of a reader, and refuses what is no number', () =
   assert.match(run('--help').stdout, /`--members` \| 20 \|/)
   const refused = run('--users', 'many')
   assert.deepEqual([refused.status, refused.stderr], [2, '--users takes a number above 0\n'])
+})
+
+test('one cluster ends where its Redis does', () => {
+  const [below, above] = [LARGE.users, 3 * LARGE.users].map(users => model({ users }).redis) as [
+    Sized['redis'],
+    Sized['redis'],
+  ]
+  assert.ok(below.cores <= 0.5 && above.cores > 0.5)
+  assert.deepEqual([below.clusters, above.clusters], [1, 2])
 })

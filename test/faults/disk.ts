@@ -1,4 +1,5 @@
 /** A disk of a few MiB for one server, which a test can fill. On Linux, by root: it is a file system in memory. */
+import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -57,8 +58,13 @@ export class SmallDisk {
   }
 }
 
-/** Why there is none here. */
+/** Why there is none here; where REQUIRE_REAL_PARTS is set, there must be one. */
 export function withoutDisk(): string | false {
+  const reason = whyNoDisk()
+  assert.ok(!reason || !process.env.REQUIRE_REAL_PARTS, String(reason))
+  return reason
+}
+function whyNoDisk(): string | false {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'a small disk needs root on Linux'
   const ends: (() => Promise<void>)[] = []
   try {
