@@ -87,7 +87,11 @@ export class Nodes {
     // Taken before the rows are read: what this process slept through in between is no silence of others.
     const now = scheduler.now()
     // It may have been taken for dead itself.
-    if (now - this.#beatAt > DEAD_MS) this.#needs.died()
+    if (now - this.#beatAt > DEAD_MS) {
+      this.#needs.died()
+      // It slept, or the clock was set ahead: that the others were not heard says nothing of them.
+      for (const seen of this.#seen.values()) seen.since = now
+    }
     await this.#write()
     this.#beatAt = now
     const rows = await records.scan(NODES, ALL, { limit: MAX_NODES })

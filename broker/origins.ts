@@ -168,6 +168,8 @@ export class Origins {
 
   /** PUBREL: the packet id may be used for something new. Durable when it resolves. */
   async release(packetId: number): Promise<void> {
+    // It may be the first that comes on a connection: what was published on the one before is let go of as well.
+    await this.load()
     if (!this.#drop(packetId)) return
     await this.#records.write([removeRanked(ORIGINS, this.#key, `q${packetId}`, this.#order)])
   }

@@ -25,8 +25,9 @@ export interface Resend {
   seq: number
 }
 
-/** Replies and retained values that wait for room; beyond it the oldest are lost, as they may be. */
+/** Replies and retained values that wait for room; beyond either the oldest are lost, as they may be. */
 const MAX_LIVE = 1_000
+const MAX_LIVE_BYTES = 4 * 1024 * 1024
 
 export class Sender {
   readonly #outlet: Outlet
@@ -34,6 +35,7 @@ export class Sender {
   readonly #window: Window
   readonly #settled: (cursor: Cursor, from: number, to: number) => void
   readonly #live: OutboundPublish[] = []
+  #liveBytes = 0
   #resends: Resend[] = []
 
   constructor(outlet: Outlet, limits: WindowLimits, settled: (cursor: Cursor, from: number, to: number) => void) {
@@ -109,8 +111,9 @@ export class Sender {
   /** A reply or a retained value: may be lost. */
   live(packet: OutboundPublish): void {
     if (this.#outlet.size(packet) > this.#maxPacketBytes) return
-    if (this.#live.length >= MAX_LIVE) this.#live.shift()
     this.#live.push(packet)
+    this.#liveBytes += packet.payload.length
+    while (this.#live.length > MAX_LIVE || (this.#liveBytes > MAX_LIVE_BYTES && this.#live.length > 1)) this.#nextLive()
   }
 
   /** Goes out before anything else, with the same ids and DUP [MQTT-4.4.0-1, MQTT-3.3.1-1]. */
@@ -140,13 +143,18 @@ export class Sender {
     while (this.#live.length > 0 && this.#resends.length === 0 && this.#outlet.writable) {
       const packet = this.#live[0] as OutboundPublish
       if (packet.qos === 1 && !this.#window.takesLive()) return
-      this.#live.shift()
+      this.#nextLive()
       this.#send(packet, { cursor: undefined, bytes: packet.payload.length })
     }
   }
 
+  #nextLive(): void {
+    this.#liveBytes -= this.#live.shift()?.payload.length ?? 0
+  }
+
   clear(): void {
     this.#live.length = 0
+    this.#liveBytes = 0
   }
 
   #sendAgain({ packetId, cursor, from, seq }: Resend, stored: StoredEntry | undefined): void {

@@ -76,7 +76,8 @@ export class Upkeep {
     const tell = async (row: SessionRow) => row.will && tellWill(run, row, row.will)
     const failed = (error: unknown) => observer.failed('will', error)
     while ((await this.#expiry.tellWills(tell, failed)) > 0 && !this.#stopped) {}
-    if (scheduler.now() - this.#sweptAt < SWEEP_MS) return
+    // A clock that was set back does not keep it from sweeping.
+    if (Math.abs(scheduler.now() - this.#sweptAt) < SWEEP_MS) return
     this.#sweptAt = scheduler.now()
     while ((await this.#expiry.sweep()) > 0 && !this.#stopped) {}
   }

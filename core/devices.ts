@@ -14,6 +14,8 @@ import type { Device } from '../protocol/operations/shapes.ts'
 import type { Input } from '../protocol/operations.ts'
 import { topic } from '../protocol/topics.ts'
 import type { Known, User } from './caller.ts'
+import { groupNow } from './device-members.ts'
+import { again } from './group-changes.ts'
 import {
   type Change,
   type Connections,
@@ -81,11 +83,14 @@ function creator({ records, members, random, now }: Needs) {
     if (await records.get(DEVICES, caller.app, device)) throw new Fault('id-taken')
     // In the group's turn: who joins or leaves it meanwhile would be in or out of the one and not the other.
     if (group)
-      await members.inTurn(keyOf(caller.app, ofGroup(group)), async () => {
-        const roster = await members.roster(keyOf(caller.app, ofGroup(group)))
-        mayOwn(roster, caller.user)
-        await register(caller, device, roster, { fields: { name: row.name, group }, changes })
-      })
+      await members.inTurn(keyOf(caller.app, ofGroup(group)), () =>
+        again(async () => {
+          const { roster, stands } = await groupNow(records, caller.app, group)
+          mayOwn(roster, caller.user)
+          const more = { fields: { name: row.name, group }, changes: () => [...changes(), ...stands()] }
+          await register(caller, device, roster, more)
+        }),
+      )
     else await register(caller, device, new Map(), { fields: { name: row.name }, changes })
     return { ...shape(device, row), key }
   }
@@ -102,8 +107,10 @@ function creator({ records, members, random, now }: Needs) {
       const change: RosterChange = { action: 'created', by: caller.user, users: [caller.user], joined, ...more }
       await members.change(keyOf(caller.app, ofDevice(device)), change)
     } catch (fault) {
-      // Only the device's own row is expected to be absent.
-      throw fault instanceof Fault && fault.code === 'conflict' ? new Fault('id-taken', {}, { cause: fault }) : fault
+      if (!(fault instanceof Fault && fault.code === 'conflict')) throw fault
+      // Otherwise the group has changed meanwhile.
+      const isTaken = await records.get(DEVICES, caller.app, device)
+      throw isTaken ? new Fault('id-taken', {}, { cause: fault }) : fault
     }
   }
 }

@@ -114,7 +114,8 @@ function shape(group: GroupId, { row, roster }: GroupNow): Group {
 
 const isConflict = (fault: unknown) => fault instanceof Fault && fault.code === 'conflict'
 
-async function again<T>(work: () => Promise<T>): Promise<T> {
+/** Once more where another change came first. */
+export async function again<T>(work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await work()

@@ -4,6 +4,7 @@ import { type EpochMs, kindOf } from '../protocol/ids.ts'
 import type { Input } from '../protocol/operations.ts'
 import type { Known, Turn } from './caller.ts'
 import type { StoredEntry } from './entry.ts'
+import { judging } from './judging.ts'
 import { keyOf, type MessageLog } from './ports.ts'
 import type { Members } from './roster.ts'
 import type { VisibleFrom } from './sight.ts'
@@ -30,18 +31,21 @@ export function recall({ log, members, visibleFrom, now, recallWindowMs }: Needs
     if (message.kind !== 'message') throw new Fault('not-allowed')
     if (message.entry.retracted) throw new Fault('already-recalled')
 
+    const mayRecall = async () => {
+      const place = await members.place(caller.app, caller.member, conversation)
+      if (!place) throw new Fault('not-a-member')
+      const decides = kindOf(conversation) === 'group' && place.role !== 'member'
+      if (!decides && message.from !== caller.member) throw new Fault('not-allowed')
+      if (!decides && now() - message.sentAt > recallWindowMs) throw new Fault('recall-window-over', { recallWindowMs })
+    }
     // Looked at again now that the message is here: whoever left meanwhile takes nothing back.
-    const place = await members.place(caller.app, caller.member, conversation)
-    if (!place) throw new Fault('not-a-member')
-    const decides = kindOf(conversation) === 'group' && place.role !== 'member'
-    if (!decides && message.from !== caller.member) throw new Fault('not-allowed')
-    if (!decides && now() - message.sentAt > recallWindowMs) throw new Fault('recall-window-over', { recallWindowMs })
+    await mayRecall()
 
     // One atomic write: absent devices learn of it from the log, and the body is gone.
     const stored = log.append(
       key,
       { kind: 'recall', from: caller.member, body: { target: seq } },
-      { retracts: seq, changes: at => turn?.changes?.(at) ?? [] },
+      { retracts: seq, changes: at => turn?.changes?.(at) ?? [], ...judging(key, turn, mayRecall) },
     )
     turn?.enqueued()
     return stored

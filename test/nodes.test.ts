@@ -12,10 +12,11 @@ async function cluster(t: TestContext) {
   const dead = new Set<string>()
   const buried: string[] = []
   const told: string[] = []
+  let ahead = 0
   const start = async (run: string) => {
     const [node = ''] = run.split('/')
     const scheduler = {
-      now: () => clock.now(),
+      now: () => clock.now() + ahead,
       after: (ms: number, work: () => void) => clock.after(ms, () => dead.has(run) || work()),
       soon: clock.soon,
     }
@@ -38,7 +39,10 @@ async function cluster(t: TestContext) {
       for (let turn = 0; turn < 10; turn++) await new Promise(resolve => setImmediate(resolve))
     }
   }
-  return { start, passes, kill: (run: string) => dead.add(run), buried, told }
+  const set = (ms: number) => {
+    ahead += ms
+  }
+  return { start, passes, set, kill: (run: string) => dead.add(run), buried, told }
 }
 
 test('a node that dies is buried by the others after 15 s, and by its next run at once', async t => {
@@ -76,4 +80,18 @@ test('two servers under one name are told of it, once', async t => {
   await passes(60_000)
   const word = 'another server lives as im1: give each an IM_NODE of its own'
   assert.deepEqual(told.sort(), [`im1/a: ${word}`, `im1/b: ${word}`])
+})
+
+test('nobody is buried for what a clock was set ahead', async t => {
+  const { start, passes, set, kill, buried } = await cluster(t)
+  for (const run of ['im1/a', 'im2/a']) await start(run)
+  await passes(10_000)
+  // Its next beats are late.
+  kill('im2/a')
+  await passes(4_000)
+  set(60_000)
+  await passes(8_000)
+  assert.deepEqual(buried, [])
+  await passes(20_000)
+  assert.deepEqual(buried, ['im1/a buries im2/a'])
 })

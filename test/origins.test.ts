@@ -76,3 +76,16 @@ test('what comes when storage cannot be read, and is not stored, is new when it 
   await third.load()
   assert.notEqual(third.remember({ ...publish, dup: true }), 'repeated')
 })
+
+test('a PUBREL that comes first on a connection lets go of what was published on the one before', async () => {
+  await using storage = await openStorage({ engine: 'memory', clock: { now: () => 1 } })
+  const { records } = storage
+  const publish = { packetId: 5, qos: 2 as const, topic: 't', payload: Buffer.from('alarm'), dup: false }
+  const before = new Origins(records, 'im/bob/x', 1, false)
+  await before.load()
+  await records.write(before.remember(publish) as Change[])
+  const after = new Origins(records, 'im/bob/x', 2, true)
+  await after.release(5)
+  await after.load()
+  assert.notEqual(after.remember(publish), 'repeated', 'the next alarm is a new one')
+})
