@@ -90,7 +90,7 @@ export async function createCore(given: CoreNeeds): Promise<Core> {
   const all = conversing({ ...needs, now }, membership.members, people.users.exists)
   hintAtChanges(membership.memberships, needs.connections)
   // What a change of a group had still to do when the server last stopped.
-  await all.followUps.resume()
+  await all.followUps.resume().catch(() => all.followUps.lookAgain())
   const retention = new Retention({ ...needs, retentionMs: needs.settings.retentionMs ?? 0 })
 
   const handlers: Handlers = { ...people.handlers, ...all.handlers }

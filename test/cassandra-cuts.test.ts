@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import fc from 'fast-check'
 import type { Storage } from '../core/ports.ts'
-import { put, table } from '../core/ports.ts'
+import { put, putRanked, table } from '../core/ports.ts'
 import { Fault } from '../protocol/faults.ts'
 import { Hub } from '../storage/memory/hub.ts'
 import { conversation, OPS, range, recalls, says, seq, TestClock } from './contracts/ground.ts'
@@ -14,6 +14,7 @@ import { until } from './support/redis.ts'
 
 const { hosts, skip } = await cassandra()
 const NOTES = table<{ text: string }>('notes')
+const MARKS = table<{ text: string }>('marks', undefined, { ranked: true })
 const QUICK = ['cut before', 'cut behind', 'late'] as const
 const FATES = [...QUICK, 'unanswered'] as const
 /** Long, as an answer that comes later counts as lost. */
@@ -97,6 +98,24 @@ test('what becomes of a write whose answer is lost is found out', { skip }, asyn
     await cuts.release()
     await until(async () => (await textsOf(good, here)).join() === 'before,late', 'it has come')
     assert.equal((await bad.log.append(here, says('behind'))).seq, 3)
+  })
+
+  await t.test('an append that is stored is not refused for the one behind it, in the next bucket', async () => {
+    const here = conversation('g:edge')
+    for (const n of range(1, 9)) await bad.log.append(here, says(`${n}`))
+    let isDown = false
+    cuts.fate = ({ kind }) => {
+      if (isDown) return 'cut before'
+      if (kind === 'cas') isDown = true
+      return 'pass'
+    }
+    // What belongs to it is left to do while nothing passes.
+    const changes = () => [putRanked(MARKS, 'p', 'k', { text: '10' }, 1)]
+    const [stored, refused] = range(10, 11).map(n => bad.log.append(here, says(`${n}`), { changes }))
+    stored?.catch(() => {})
+    await assert.rejects(refused as Promise<unknown>, { code: 'log-unavailable' })
+    cuts.fate = () => 'pass'
+    assert.equal((await stored)?.seq, 10)
   })
 
   await t.test('what cannot be told is refused as unknown, and is there or not as a whole', async () => {

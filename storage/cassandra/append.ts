@@ -18,6 +18,8 @@ export class Append {
   readonly judge: AppendOptions['judge']
   /** It was resolved or rejected. */
   isOver = false
+  /** It is in the log: only what belongs to it is left to do before it is resolved. */
+  isStored = false
   /** A batch with it was given up, and may still be on its way: whatever refuses it now, it may be stored. */
   mayCome = false
   readonly #resolve: (entry: StoredEntry) => void

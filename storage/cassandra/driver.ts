@@ -7,6 +7,8 @@ import type { Client, Host } from 'cassandra-driver'
 
 interface Control {
   connection?: { connected: boolean; close(): void } | null
+  /** Where that goes to. */
+  host?: Pick<Host, 'isUp'> | null
   /** Finds a node to hear of the others from; with `hosts`, goes on with those that are left. */
   _refresh(hosts?: unknown): Promise<void>
 }
@@ -27,7 +29,8 @@ export function mend(client: Client): void {
   let search: Promise<void> | undefined
   control._refresh = hosts => {
     if (hosts) return refresh(hosts)
-    if (!search && control.connection?.connected) return Promise.resolve()
+    // The connection to a host that was given up is closed a moment later, and that is told to nobody.
+    if (!search && control.connection?.connected && control.host?.isUp() !== false) return Promise.resolve()
     search ??= refresh().finally(() => {
       search = undefined
     })

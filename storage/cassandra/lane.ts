@@ -68,7 +68,7 @@ export class Lane {
       } catch (cause) {
         this.view.doubt()
         const fault = cause instanceof Fault ? cause : new Fault('log-unavailable', {}, { cause })
-        for (const append of taken) append.reject(fault)
+        for (const append of taken) if (!append.isStored) append.reject(fault)
       } finally {
         this.#contest?.giveBack(this.view.others)
       }
@@ -114,6 +114,8 @@ export class Lane {
       for (const append of waiting) append.mayCome = late.some(batch => appendsOf(batch).has(append))
       if (attempt > 1) await this.#shared.writer.again(attempt)
     }
+    // It may still arrive, and nobody here would look for it.
+    if (late.length > 0) this.view.doubt()
   }
 
   /** Batches that were given up and came after all; whoever waits for them is told, as everybody else was. */
@@ -211,6 +213,7 @@ export class Lane {
   }
 
   #told({ placed, twins }: Batch, told: Promise<void> | undefined): Promise<void> {
+    for (const { append } of [...placed, ...twins]) append.isStored = true
     return this.#finishing
       .then(() => told)
       .then(() => this.#finish(placed))

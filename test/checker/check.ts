@@ -77,6 +77,7 @@ function connected(run: Run, { at, connection, session: name, user, resumed }: C
   const session = run.session(name, user)
   session.user = user
   session.connection = connection
+  session.openConnections.add(connection)
   session.connected = true
   session.connectedAt = at
   if (resumed) return
@@ -95,6 +96,7 @@ function subscribed(run: Run, { at, session: name }: Subscribed): void {
 
 function disconnected(run: Run, { connection, session: name, left }: Disconnected): void {
   const session = run.session(name, '')
+  session.openConnections.delete(connection)
   // An older connection that ends late, after a takeover, ends nothing else.
   if (session.connection !== connection) return
   session.connected = false

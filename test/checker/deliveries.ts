@@ -5,14 +5,14 @@ import { type Conversation, type Feed, type Run, rootOf, type Session, sight, si
 import { Spans } from './spans.ts'
 
 export function received(run: Run, operation: Received): void {
-  const { at, connection, user, conversation: id, seq, from, dup } = operation
+  const { at, connection, user, conversation: id, seq, from } = operation
   const session = run.session(operation.session, user)
   const feed = run.feed(session, id)
   if (from === undefined) saw(run, feed.conversation, operation)
   const isGap = from !== undefined
   // What an older connection still gave when the session had moved on says nothing of the order.
   if (connection === session.connection || session.connection === '') {
-    const twice = isTwice(feed, connection, seq, dup)
+    const twice = isTwice(feed, operation, session.openConnections.size > 1)
     if (twice) run.report('doubled', `${told(operation)} again ${twice}, ${connection}`)
     const high = Math.max(feed.delivered.last, feed.covered.last)
     if (seq < high && !feed.delivered.has(seq) && !(isGap && feed.covered.has(seq)))
@@ -33,16 +33,21 @@ function told({ user, session, conversation: id, seq, from, text }: Received): s
   return `${user} (${session}) got ${id} ${what}${text === undefined ? '' : ` “${text}”`}`
 }
 
-/** How the session had it before, on this connection or, without DUP, on another: also where a process died in between. */
-function isTwice(feed: Feed, connection: string, seq: number, dup: boolean): string | undefined {
+/**
+ * How the session had it before, on this connection or, without DUP, on another: also where a process died in between. `isOneOf`:
+ * the client has several connections open. It reads them in any order, so what was given first may be read behind what was given
+ * again on the next of them; it is given without DUP once all the same.
+ */
+function isTwice(feed: Feed, { connection, seq, dup }: Received, isOneOf: boolean): string | undefined {
   if (feed.connection !== connection) {
     feed.connection = connection
     feed.onConnection = new Spans()
   }
   const isFirstHere = feed.onConnection.add(seq)
   const isFirst = feed.given.add(seq)
+  const isPlain = !dup && feed.plain.add(seq)
   if (!isFirstHere) return 'on the same connection'
-  return isFirst || dup ? undefined : 'without DUP, on a later connection'
+  return isFirst || dup || (isOneOf && isPlain) ? undefined : 'without DUP, on a later connection'
 }
 
 /** Remembers what came after removals were answered: whether it belongs to a later stay, the log tells. */

@@ -65,8 +65,9 @@ export interface Feed {
   gaps: { from: number; to: number }[]
   connection: string
   onConnection: Spans
-  /** Entries, and gaps by where they end, without what an older connection gave late. */
+  /** Entries, and gaps by where they end, without what an older connection gave late; and what of it came without DUP. */
   given: Spans
+  plain: Spans
   /** By the number of removals of the user that were answered `slackMs` before: the lowest seq delivered since. */
   late: { seq: number; at: number }[]
 }
@@ -75,6 +76,7 @@ export interface Session {
   name: string
   user: string
   connection: string
+  openConnections: Set<string>
   connected: boolean
   connectedAt: number
   subscribedIndex: number
@@ -203,6 +205,7 @@ export class Run {
       name,
       user,
       connection: '',
+      openConnections: new Set(),
       connected: false,
       connectedAt: 0,
       subscribedIndex: -1,
@@ -228,6 +231,7 @@ export class Run {
       connection: '',
       onConnection: new Spans(),
       given: new Spans(),
+      plain: new Spans(),
       late: [],
     }
     session.feeds.set(id, feed)

@@ -37,6 +37,14 @@ export const RIGHT: [name: string, verdicts: Verdict[], history: Operation[]][] 
     ],
   ],
   [
+    'of two connections that are open at once the later one is read first',
+    [],
+    [
+      ...[...bob('b2'), A, got('b2', 1, 'a', { dup: true }), ...bob('b1', true), got('b1', 1, 'a')],
+      ...[away('b1'), away('b2'), log(PAIR, 'a')],
+    ],
+  ],
+  [
     'a repeat to a session that began anew',
     [],
     [...bob('b1'), A, got('b1', 1, 'a'), away('b1', { left: true }), ...bob('b2'), got('b2', 1, 'a'), log(PAIR, 'a')],

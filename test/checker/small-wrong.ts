@@ -19,6 +19,19 @@ export const WRONG: [name: string, verdicts: Verdict[], history: Operation[]][] 
     [...bob('b1'), A, got('b1', 1, 'a'), away('b1'), ...bob('b2', true), got('b2', 1, 'a'), log(PAIR, 'a')],
   ],
   [
+    'a repeat without DUP on two connections that are open at once',
+    ['doubled'],
+    [...bob('b1'), A, got('b1', 1, 'a'), ...bob('b2', true), got('b2', 1, 'a'), log(PAIR, 'a')],
+  ],
+  [
+    'one without DUP behind one with DUP, on a connection that came when that one had ended',
+    ['doubled'],
+    [
+      ...[...bob('b1'), A, got('b1', 1, 'a', { dup: true }), away('b1')],
+      ...[...bob('b2', true), got('b2', 1, 'a'), log(PAIR, 'a')],
+    ],
+  ],
+  [
     'a repeat with DUP on the same connection',
     ['doubled'],
     [...bob('b1'), A, got('b1', 1, 'a'), got('b1', 1, 'a', { dup: true }), log(PAIR, 'a')],
