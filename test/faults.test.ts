@@ -79,7 +79,7 @@ faults.play('takeover-storm', 'one client id connects everywhere at once', async
   assert.ok(person)
   const storm = new Storm({ recorder: round.recorder, told: round.told, servers, person })
   await storm.begin()
-  round.others.push(storm)
+  await round.add(storm)
   round.breaks('a takeover storm')
   await storm.blow(CONNECTS)
   const survivors = await storm.survivors()

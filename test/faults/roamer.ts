@@ -86,8 +86,11 @@ export class Roamer {
     return this.#isAccepted ? this.#last : -1
   }
 
+  /** Connects and subscribes; says nothing yet. */
   start(): void {
     this.#connect(this.#last)
+  }
+  talk(): void {
     this.#pace()
   }
   /** Says nothing new. */

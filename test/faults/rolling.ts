@@ -23,7 +23,7 @@ export async function restartAll(
   await nginx.start()
   const apps = round.people.slice(0, APPS).map(person => new App(round, person, nginx.ports.http))
   await Promise.all(apps.map(app => app.start()))
-  round.others.push(...apps)
+  await round.add(...apps)
   await round.some()
   round.breaks('servers restart')
   for (const server of servers) {

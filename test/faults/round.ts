@@ -14,6 +14,7 @@ import { Recorder } from '../crash/recorder.ts'
 import type { Person } from '../support/person.ts'
 import { Chance } from '../support/proof.ts'
 import type { TestServer } from '../support/server.ts'
+import { conversationsOf, type Ends, ends, type Other, owed } from './due.ts'
 import { type Outcome, overlooked, shortened } from './judging.ts'
 import { Roamer, type Told } from './roamer.ts'
 
@@ -37,18 +38,6 @@ export interface RoundOptions {
   perSecond: number
 }
 
-export interface Other {
-  name: string
-  user: string
-  /** The number of the server that it is connected to, where it knows. */
-  on?: number
-  /** What it said is answered. */
-  idle?: boolean
-  /** Says nothing new. */
-  stop?(): void
-  end(): void
-}
-
 export class Round {
   readonly chance: Chance
   readonly recorder: Recorder
@@ -58,8 +47,8 @@ export class Round {
   readonly told: Told = new Map()
   people: Person[] = []
   roamers: Roamer[] = []
-  /** Further sessions that have to get everything: of whom, and what cuts them at the end. */
-  readonly others: Other[] = []
+  /** Where conversations were when further sessions began: they have to get what came since. */
+  readonly #begins = new Map<Other, Ends>()
   /** Has those speak to each other who have not yet. */
   readonly #shy: (() => void)[] = []
   #silence = { last: 0, longest: 0 }
@@ -80,6 +69,8 @@ export class Round {
     await round.#invite()
     for (const roamer of round.roamers) roamer.start()
     await Promise.all(round.roamers.map(({ ready }) => ready))
+    // What is said before somebody has subscribed need not come to them, and everyone is asked for everything at the end.
+    for (const roamer of round.roamers) roamer.talk()
     round.#silence = { last: performance.now(), longest: 0 }
     round.#cutting = setInterval(() => round.chance.of(round.roamers).cut(), 1000 / CUTS_PER_SECOND)
     return round
@@ -156,6 +147,12 @@ export class Round {
     return { status, code: (body as { code?: string }).code }
   }
 
+  /** Further sessions, which have subscribed. */
+  async add(...others: Other[]): Promise<void> {
+    const begin = await ends(this)
+    for (const one of others) this.#begins.set(one, begin)
+  }
+
   /** Something is broken from now on. */
   breaks(what: string): void {
     const { recorder } = this
@@ -172,14 +169,14 @@ export class Round {
     const { recorder, roamers } = this
     clearInterval(this.#cutting)
     const stoppedAt = performance.now()
-    const all: Other[] = [...roamers, ...this.others]
+    const all: Other[] = [...roamers, ...this.#begins.keys()]
     for (const one of all) one.stop?.()
     const busy = () => all.filter(({ idle = true }) => !idle)
     if (await this.#inTime(() => busy().length === 0))
       recorder.problems.push(`still without an answer after ${SETTLE_MS} ms: ${busy().map(({ name }) => name)}`)
-    await this.#caughtUp()
+    await this.#caughtUp(all)
     const caughtUpMs = performance.now() - stoppedAt
-    for (const [id, person] of this.#conversations()) await recorder.log(person, id)
+    for (const [id, person] of conversationsOf(this)) await recorder.log(person, id)
     this.end()
     recorder.close()
     const history = [...readHistory(recorder.path)]
@@ -199,7 +196,7 @@ export class Round {
   /** All connections of it. */
   end(): void {
     clearInterval(this.#cutting)
-    for (const session of [...this.roamers, ...this.others]) session.end()
+    for (const session of [...this.roamers, ...this.#begins.keys()]) session.end()
   }
 
   /** The history is not needed any more. */
@@ -207,30 +204,14 @@ export class Round {
     rmSync(this.#directory, { recursive: true, force: true })
   }
 
-  #conversations(): [string, Person][] {
-    const { people } = this
-    const pairs = people
-      .filter((_, i) => i % 2 === 0)
-      .map((person, i): [string, Person] => {
-        const other = people[2 * i + 1] as Person
-        return [`u:${[person.user, other.user].sort().join(':')}`, person]
-      })
-    return [[`g:${this.group}`, people[0] as Person], ...pairs]
-  }
-
-  async #caughtUp(): Promise<void> {
-    const { recorder, roamers } = this
-    const due: { one: Other; id: string; seq: number }[] = []
-    for (const [id, person] of this.#conversations()) {
-      const { body } = await person.api('GET', `/conversations/${id}/messages?limit=1`)
-      const seq = (body as { items?: { seq: number }[] }).items?.at(-1)?.seq ?? 0
-      for (const one of [...roamers, ...this.others])
-        if (id.startsWith('g:') || id.split(':').includes(one.user)) due.push({ one, id, seq })
-    }
+  async #caughtUp(all: readonly Other[]): Promise<void> {
+    const { recorder } = this
+    const newest = await ends(this)
+    const due = all.flatMap(one => owed(one, newest, this.#begins.get(one)).map(end => ({ one, ...end })))
     const has = ({ one, id, seq }: (typeof due)[0]) => recorder.has(one.name, id, seq)
     const patience = setTimeout(() => {
-      for (const late of due.filter(one => !has(one)).slice(0, 5))
-        recorder.problems.push(`late: ${late.one.name} on ${late.one.on ?? 'any'} waits for ${late.id} ${late.seq}`)
+      for (const { one, id, seq } of due.filter(one => !has(one)).slice(0, 5))
+        recorder.problems.push(`late: ${one.name} on ${one.on ?? 'any'} waits for ${id} ${seq}`)
     }, SETTLE_MS / 2)
     await this.#inTime(() => due.every(has))
     clearTimeout(patience)
