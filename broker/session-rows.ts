@@ -27,7 +27,8 @@ export interface StoredWill {
 export type StoredFlight = [packetId: number, conversation: ConversationId, from: number, seq: number]
 
 export interface SessionRow {
-  v: 1
+  /** 1: of an earlier version, which has all that are connected to a run of a node in one place. */
+  v: 1 | 2
   app: AppId
   member: Member
   clientId: string
@@ -54,15 +55,24 @@ export interface SessionRow {
 
 export const NEVER = 0xffff_ffff
 
+/** Of a cluster, whose storage passes marks of all that ended lately when it looks for those that are connected. */
+const PLACES = 64
+const placeOf = ({ run, v, epoch }: SessionRow) => {
+  if (run === undefined) return 'connected'
+  return v === 1 ? `connected/${run}` : `connected/${run}/${epoch % PLACES}`
+}
 /** Where the sessions that are connected to a run of a node are found. */
-export const connectedTo = (run: string | undefined) => (run === undefined ? 'connected' : `connected/${run}`)
+export const connectedTo = (run: string | undefined): string[] =>
+  run === undefined
+    ? ['connected']
+    : [`connected/${run}`, ...Array.from({ length: PLACES }, (_, nth) => `connected/${run}/${nth}`)]
 
 /** Ends: sessions that are disconnected by when they expire. Connected: all others. Wills: those that wait for their delay. */
 export const SESSIONS = table<SessionRow>(
   'sessions',
   {
     ends: row => (row.expiresAt === undefined ? undefined : { partition: 'ends', sort: sortable(row.expiresAt) }),
-    connected: row => (row.expiresAt === undefined ? { partition: connectedTo(row.run), sort: '' } : undefined),
+    connected: row => (row.expiresAt === undefined ? { partition: placeOf(row), sort: '' } : undefined),
     wills: row => (row.willAt === undefined ? undefined : { partition: 'wills', sort: sortable(row.willAt) }),
   },
   { spread: true },
@@ -95,7 +105,7 @@ export const headOf = (
   run: string | undefined,
   before: SessionRow | undefined,
 ): SessionRow => ({
-  ...{ v: 1, app, member, clientId, epoch, expirySeconds, grant },
+  ...{ v: 2, app, member, clientId, epoch, expirySeconds, grant },
   since: before ? (before.since ?? 0) : epoch,
   filters: before?.filters ?? [],
   inFlight: before?.inFlight ?? [],

@@ -189,8 +189,12 @@ export class SessionStore {
 
   /** Sessions that a process left connected when it ended are disconnected from now on; their wills wait for `graceMs`. */
   async recover(graceMs: number, run = this.#run): Promise<void> {
+    for (const place of connectedTo(run)) await this.#recoverOf(place, graceMs)
+  }
+
+  async #recoverOf(place: string, graceMs: number): Promise<void> {
     for (;;) {
-      const page = await this.#records.scan(SESSIONS, connectedTo(run), { index: 'connected', limit: PAGE })
+      const page = await this.#records.scan(SESSIONS, place, { index: 'connected', limit: PAGE })
       const ended = page.map(({ row, version }) =>
         this.save(this.#ended(row, graceMs), version, []).catch(ignoreConflict),
       )

@@ -17,13 +17,17 @@ interface Needs {
 export class Due<Row extends object> {
   readonly #table: Table<Row>
   readonly #index: string
+  readonly #partition: string
   readonly #needs: Needs
   #wholeAt = Number.NEGATIVE_INFINITY
+  /** Until a look has passed all of them: when it began, and up to which time what it found is done. */
+  #look = { at: Number.NEGATIVE_INFINITY, from: 0 }
 
-  /** `index`: one of the table's whose partition has its name, with times as sort values. */
-  constructor(table: Table<Row>, index: string, { records, scheduler }: Needs) {
+  /** `index`: one of the table's with times as sort values, and of it the partition that has its name unless another is named. */
+  constructor(table: Table<Row>, index: string, { records, scheduler }: Needs, partition = index) {
     this.#table = table
     this.#index = index
+    this.#partition = partition
     this.#needs = { records, scheduler }
   }
 
@@ -33,13 +37,18 @@ export class Due<Row extends object> {
     const index = this.#index
     const now = scheduler.now()
     const isWhole = Math.abs(now - this.#wholeAt) >= WHOLE_MS
+    if (Math.abs(now - this.#look.at) >= WHOLE_MS) this.#look = { at: now, from: 0 }
     const page: Found<Row>[] = []
     for (const [from, below] of isWhole ? wholly(now) : [lately(now)]) {
-      const range = { index, from: sortable(from), below: sortable(below), limit: limit - page.length }
-      if (page.length < limit) page.push(...(await records.scan(this.#table, index, range)))
+      const start = Math.max(from, this.#look.from)
+      const range = { index, from: sortable(start), below: sortable(below), limit: limit - page.length }
+      if (start < below && page.length < limit) page.push(...(await records.scan(this.#table, this.#partition, range)))
     }
-    // What is late comes in every page until it is dealt with.
-    if (isWhole && page.every(found => this.#timeOf(found) >= now - LATE_MS)) this.#wholeAt = now
+    const [first] = page
+    const isLate = first !== undefined && this.#timeOf(first) < now - LATE_MS
+    // What is late comes in every page until it is dealt with. What lies before it is: its marks are not passed again.
+    if (isLate) this.#look.from = this.#timeOf(first)
+    else if (isWhole) [this.#wholeAt, this.#look] = [now, { at: now, from: 0 }]
     return page
   }
 

@@ -3,6 +3,7 @@
  * entry is, so that only those are looked at that have something to remove.
  */
 import type { AppId, ConversationId, EpochMs } from '../protocol/ids.ts'
+import { Due } from './due.ts'
 import {
   type ConversationKey,
   type Found,
@@ -69,12 +70,20 @@ export function dated(log: MessageLog): MessageLog {
 
 export class Retention {
   readonly #needs: Needs
+  readonly #old: Due<AgeRow>
   #cancel: (() => void) | undefined
   #working: Promise<void> = Promise.resolve()
   #closed = false
 
   constructor(needs: Needs) {
     this.#needs = needs
+    const { records, scheduler, retentionMs } = needs
+    this.#old = new Due(
+      AGES,
+      'byAge',
+      { records, scheduler: { now: () => scheduler.now() - retentionMs - LATE_MS } },
+      ALL,
+    )
     if (needs.retentionMs > 0) this.#later(EVERY_MS)
   }
 
@@ -97,10 +106,9 @@ export class Retention {
 
   /** Whether more may be due. */
   async #sweep(): Promise<boolean> {
-    const { records, scheduler, retentionMs } = this.#needs
+    const { scheduler, retentionMs } = this.#needs
     const before = scheduler.now() - retentionMs
-    const oldest = await records.scan(AGES, ALL, { index: 'byAge', limit: AT_ONCE })
-    const due = oldest.filter(({ row }) => row.since < before - LATE_MS)
+    const due = await this.#old.first(AT_ONCE)
     for (const found of due) if (!this.#closed) await this.#remove(found, before)
     return due.length === AT_ONCE
   }

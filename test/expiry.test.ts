@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Expiry } from '../broker/expiry.ts'
-import { CURSORS, rankOf, SESSIONS, type SessionRow, sessionKey } from '../broker/session-rows.ts'
+import { CURSORS, connectedTo, rankOf, SESSIONS, type SessionRow, sessionKey } from '../broker/session-rows.ts'
 import { SessionStore } from '../broker/sessions.ts'
 import { Upkeep } from '../broker/upkeep.ts'
 import { putRanked, type Records, type Storage } from '../core/ports.ts'
@@ -17,11 +17,11 @@ const WISH = { clean: false, expirySeconds: 60, grant: 'g' }
 const idOf = (clientId: string) => ({ app: AppId.parse('im'), member: 'd:pump' as Member, clientId })
 const willOf = (id: string) => ({ id, topic: 'im/d/pump/telemetry', payload: '', qos: 1 as const, delayMs: 0 })
 
-async function made(run?: string) {
+async function made() {
   const clock = new TestClock()
   const storage = await openStorage({ engine: 'memory', clock })
   const { records } = storage
-  const store = new SessionStore({ records, scheduler: clock, ...(run && { run }) })
+  const store = new SessionStore({ records, scheduler: clock })
   return { clock, storage, records, store, expiry: new Expiry({ records, scheduler: clock, store }) }
 }
 type Made = Awaited<ReturnType<typeof made>>
@@ -158,4 +158,30 @@ test('a clean start that comes too late takes no positions from the session that
   const other = new SessionStore({ records, scheduler: it.clock })
   const clean = await other.open(idOf('a'), { ...WISH, clean: true })
   assert.deepEqual([clean.resumed, await positionsOf(it, clean.row)], [false, []])
+})
+
+test('what a run of a node left connected is found, of this version and of the one before, and lies in many places', async () => {
+  const clock = new TestClock()
+  await using storage = await openStorage({ engine: 'memory', clock })
+  const { records } = storage
+  const [run, other] = ['im1/a', 'im2/a'].map(run => new SessionStore({ records, scheduler: clock, run }))
+  assert.ok(run && other)
+  const connected = async (store: SessionStore, clientId: string) => {
+    clock.advance(7)
+    return store.open(idOf(clientId), WISH)
+  }
+  for (let nth = 0; nth < 640; nth++) await connected(run, `c${nth}`)
+  const { row: before, version } = await connected(run, 'before')
+  await run.save({ ...before, v: 1 }, version, [])
+  await connected(other, 'elsewhere')
+  const found = async (clientId: string) =>
+    (await records.get(SESSIONS, 'im/d:pump', clientId))?.row.expiresAt !== undefined
+  const places = await Promise.all(
+    connectedTo('im1/a').map(place => records.scan(SESSIONS, place, { index: 'connected', limit: 1_000 })),
+  )
+  assert.ok(places.every(page => page.length <= 20))
+  await other.recover(30_000, 'im1/a')
+  for (const clientId of ['before', ...Array.from({ length: 640 }, (_, nth) => `c${nth}`)])
+    assert.ok(await found(clientId), clientId)
+  assert.ok(!(await found('elsewhere')))
 })
