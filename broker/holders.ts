@@ -3,10 +3,10 @@
  * is, as storage decides it; the bus only asks. Where a node cannot be reached, its epoch ends what it does.
  */
 import type { Cluster, Scheduler } from '../core/ports.ts'
+import { isConflict } from '../protocol/faults.ts'
 import type { Connection } from './connection.ts'
 import type { ConnectionTable } from './connections.ts'
 import { nodeOf } from './nodes.ts'
-import { isConflict } from './session-rows.ts'
 import type { Leaves, SessionStore } from './sessions.ts'
 
 export interface HoldersNeeds {

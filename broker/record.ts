@@ -1,17 +1,10 @@
 /** The record of a connected session: what of it is written, and when. One write at a time, each on top of the one before. */
 import { type Change, putRanked, removeRanked, type Scheduler } from '../core/ports.ts'
+import { isConflict } from '../protocol/faults.ts'
 import type { ConversationId, EpochMs } from '../protocol/ids.ts'
 import type { Cursor, StoredCursor } from './cursor.ts'
 import type { StoredFilter } from './filters.ts'
-import {
-  CURSORS,
-  isConflict,
-  ORIGINS_KEPT_SECONDS,
-  rankOf,
-  type SessionRow,
-  sessionKey,
-  WILL_KEPT_MS,
-} from './session-rows.ts'
+import { CURSORS, ORIGINS_KEPT_SECONDS, rankOf, type SessionRow, sessionKey, WILL_KEPT_MS } from './session-rows.ts'
 import type { Opened, SessionStore } from './sessions.ts'
 
 interface Needs {

@@ -1,6 +1,6 @@
 /** Rows of sessions: a head each, a position per conversation, and what was published. */
 import { sortable, table } from '../core/ports.ts'
-import { Fault } from '../protocol/faults.ts'
+import { isConflict } from '../protocol/faults.ts'
 import type { AppId, ConversationId, EpochMs, Member } from '../protocol/ids.ts'
 import type { StoredCursor } from './cursor.ts'
 import type { StoredFilter } from './filters.ts'
@@ -126,8 +126,6 @@ export const emptied = ({ will: _will, willAt: _willAt, ...row }: SessionRow, ex
 export const isTorn = ({ torn, expiresAt }: SessionRow): boolean => torn === true || expiresAt === undefined
 /** What an owner of an earlier session of the name wrote late is not this one's. */
 export const isOf = ({ since = 0 }: SessionRow, { e }: StoredCursor) => e >= since
-/** Of a write to a head: somebody else has written it. */
-export const isConflict = (thrown: unknown) => thrown instanceof Fault && thrown.code === 'conflict'
 /** The session connected again meanwhile, and is its new owner's. */
 export const ignoreConflict = (thrown: unknown) => {
   if (!isConflict(thrown)) throw thrown

@@ -13,7 +13,7 @@ import {
   type Scheduler,
   type Table,
 } from '../core/ports.ts'
-import { Fault } from '../protocol/faults.ts'
+import { Fault, isConflict } from '../protocol/faults.ts'
 import type { ConversationId, EpochMs } from '../protocol/ids.ts'
 import type { StoredCursor } from './cursor.ts'
 import {
@@ -22,7 +22,6 @@ import {
   emptied,
   headOf,
   ignoreConflict,
-  isConflict,
   isOf,
   isTorn,
   NEVER,

@@ -1,5 +1,5 @@
 /** Accounts: registering, logging in and out, passwords. Profiles, keys and log-ins stand beside it in accounts/. */
-import { Fault } from '../protocol/faults.ts'
+import { Fault, isConflict } from '../protocol/faults.ts'
 import { type AppId, UserId } from '../protocol/ids.ts'
 import { Password } from '../protocol/operations/shapes.ts'
 import type { Result } from '../protocol/operations.ts'
@@ -69,7 +69,7 @@ export function accounts(needs: AccountNeeds) {
       await records.write([...made, ...account])
       return true
     } catch (thrown) {
-      if (Fault.from(thrown).code === 'conflict') return false
+      if (isConflict(thrown)) return false
       throw thrown
     }
   }

@@ -1,5 +1,5 @@
 /** Devices: registered, listed, renamed, given new keys, deleted. A device's id is never given again. */
-import { Fault } from '../protocol/faults.ts'
+import { Fault, isConflict } from '../protocol/faults.ts'
 import {
   type AppId,
   type DeviceId,
@@ -107,7 +107,7 @@ function creator({ records, members, random, now }: Needs) {
       const change: RosterChange = { action: 'created', by: caller.user, users: [caller.user], joined, ...more }
       await members.change(keyOf(caller.app, ofDevice(device)), change)
     } catch (fault) {
-      if (!(fault instanceof Fault && fault.code === 'conflict')) throw fault
+      if (!isConflict(fault)) throw fault
       // Otherwise the group has changed meanwhile.
       const isTaken = await records.get(DEVICES, caller.app, device)
       throw isTaken ? new Fault('id-taken', {}, { cause: fault }) : fault

@@ -1,5 +1,5 @@
 /** One change of a group at a time: its row and its roster are read, judged, and written with the members entry. */
-import { Fault } from '../protocol/faults.ts'
+import { Fault, isConflict } from '../protocol/faults.ts'
 import { type AppId, type EpochMs, type GroupId, kindOf, type Member, ofGroup, type UserId } from '../protocol/ids.ts'
 import type { Group, GroupMember } from '../protocol/operations/shapes.ts'
 import type { FollowUps } from './follow-ups.ts'
@@ -111,8 +111,6 @@ async function followUp(
 function shape(group: GroupId, { row, roster }: GroupNow): Group {
   return { group, conversation: ofGroup(group), ...row, memberCount: roster.size }
 }
-
-const isConflict = (fault: unknown) => fault instanceof Fault && fault.code === 'conflict'
 
 /** Once more where another change came first. */
 export async function again<T>(work: () => Promise<T>): Promise<T> {

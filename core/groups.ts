@@ -1,5 +1,5 @@
 /** Groups: made, looked at, renamed, set up, dismissed. */
-import { Fault } from '../protocol/faults.ts'
+import { Fault, isConflict } from '../protocol/faults.ts'
 import { type EpochMs, type GroupId, ofGroup, type UserId } from '../protocol/ids.ts'
 import type { Group, Role } from '../protocol/operations/shapes.ts'
 import type { Input } from '../protocol/operations.ts'
@@ -73,7 +73,7 @@ function creator({ members, changes, expect, random, now }: Needs) {
         })
       } catch (fault) {
         // Only the group's own row is expected to be absent.
-        throw fault instanceof Fault && fault.code === 'conflict' ? new Fault('id-taken', {}, { cause: fault }) : fault
+        throw isConflict(fault) ? new Fault('id-taken', {}, { cause: fault }) : fault
       }
     })
     return changes.shape(group, { row, roster: await members.roster(key) })

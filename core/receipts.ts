@@ -1,5 +1,5 @@
 /** Receipts: how far each member has got and read a conversation. Marks only go up, whoever writes them. */
-import { Fault } from '../protocol/faults.ts'
+import { Fault, isConflict } from '../protocol/faults.ts'
 import type { Member, Seq, UserId } from '../protocol/ids.ts'
 import type { Input } from '../protocol/operations.ts'
 import type { Known } from './caller.ts'
@@ -81,5 +81,3 @@ async function countAt(log: Needs['log'], conversation: ConversationKey, seq: Se
     if (entry) return at > seq && entry.kind === 'message' ? entry.n - 1 : entry.n
   }
 }
-
-const isConflict = (fault: unknown) => fault instanceof Fault && fault.code === 'conflict'

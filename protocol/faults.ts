@@ -84,3 +84,6 @@ export class Fault extends Error {
     return thrown instanceof Fault ? thrown : new Fault('internal', {}, { cause: thrown })
   }
 }
+
+/** Somebody else came first: what was expected of a row, or of who is in, does not hold. */
+export const isConflict = (thrown: unknown) => thrown instanceof Fault && thrown.code === 'conflict'

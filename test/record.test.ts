@@ -1,7 +1,7 @@
 /** What a connection leaves is written, also where storage has only just come back when the server ends. */
 import assert from 'node:assert/strict'
 import { EventEmitter, once } from 'node:events'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { Cursor } from '../broker/cursor.ts'
 import { SessionRecord } from '../broker/record.ts'
 import { SessionStore } from '../broker/sessions.ts'
@@ -124,13 +124,19 @@ test('a session is taken back from who took its node for dead, and not from a ne
   assert.equal(isLost, true)
 })
 
-test('positions in more conversations than one write takes are written all the same', async () => {
+/** A session of the only node, of which nothing fails. */
+async function recorded(t: TestContext) {
   const clock = new TestClock()
-  await using storage = await openStorage({ engine: 'memory', clock })
+  const storage = await openStorage({ engine: 'memory', clock })
+  t.after(() => storage[Symbol.asyncDispose]())
   const store = new SessionStore({ records: storage.records, scheduler: clock })
   const opened = await store.open(ID, WISH)
   const fails = { failed: assert.fail, lost: assert.fail, stopping: () => false }
-  const record = new SessionRecord(opened, { store, scheduler: clock, others: false, ...fails })
+  return { store, opened, record: new SessionRecord(opened, { store, scheduler: clock, others: false, ...fails }) }
+}
+
+test('positions in more conversations than one write takes are written all the same', async t => {
+  const { store, opened, record } = await recorded(t)
   for (let nth = 0; nth < 20_001; nth++) {
     const conversation = `g:${nth}` as ConversationId
     const cursor = new Cursor({ arrived: () => {} }, conversation, keyOf(ID.app, conversation), 0)
@@ -142,13 +148,8 @@ test('positions in more conversations than one write takes are written all the s
   assert.ok((await store.open(ID, WISH)).torn)
 })
 
-test('what is subscribed behind the end of a connection changes nothing of what it left', async () => {
-  const clock = new TestClock()
-  await using storage = await openStorage({ engine: 'memory', clock })
-  const store = new SessionStore({ records: storage.records, scheduler: clock })
-  const opened = await store.open(ID, WISH)
-  const fails = { failed: assert.fail, lost: assert.fail, stopping: () => false }
-  const record = new SessionRecord(opened, { store, scheduler: clock, others: false, ...fails })
+test('what is subscribed behind the end of a connection changes nothing of what it left', async t => {
+  const { store, opened, record } = await recorded(t)
   const closed = record.close({ expirySeconds: 60, mayRepeat: true, origins: async () => [] }, { inFlight: [] })
   await Promise.all([closed, record.save([])])
   assert.deepEqual(await store.standing([opened.row]), ['given up'])

@@ -68,13 +68,14 @@ function flowOf(target: Target, wires: Map<number, Wire>, group: number, options
 
 /** Everything a stretch of sending costs, what is done for it afterwards included. */
 async function costOf(target: Target, flow: Flow, ms: number): Promise<Cost> {
-  const before = target.counts ? 0 : await rowsWritten(target)
+  const rows = () => (target.counts ? 0 : rowsWritten(target))
+  const before = await rows()
   const spent = await spending(target, async () => {
     flow.run()
     await sleep(ms)
     await flow.stop()
   })
-  const storage = spent.under?.cassandra_cpu_us ?? (await rowsWritten(target)) - before
+  const storage = spent.under?.cassandra_cpu_us ?? (await rows()) - before
   return { messages: flow.completed, cpuMs: spent.serverMs, storage }
 }
 

@@ -1,5 +1,5 @@
 /** Personal keys, for stock clients and scripts: shown once, revocable, without an end. */
-import { Fault } from '../../protocol/faults.ts'
+import { Fault, isConflict } from '../../protocol/faults.ts'
 import type { AppId, EpochMs, UserId } from '../../protocol/ids.ts'
 import { Lru } from '../lru.ts'
 import { type Clock, type Connections, put, type Random, type Records, remove, table } from '../ports.ts'
@@ -123,7 +123,7 @@ async function again(work: () => Promise<void>): Promise<void> {
     try {
       return await work()
     } catch (thrown) {
-      if (Fault.from(thrown).code !== 'conflict' || tries === MAX_TRIES) throw thrown
+      if (!isConflict(thrown) || tries === MAX_TRIES) throw thrown
     }
   }
 }

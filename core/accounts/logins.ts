@@ -3,7 +3,7 @@
  * A refresh token is `imr_{app}/{user}/{grant}/{family}/{secret}`. The family stays as long as the log-in does: a token
  * with the right family and another secret was genuine once, so it has been copied, and the log-in ends.
  */
-import { Fault } from '../../protocol/faults.ts'
+import { Fault, isConflict } from '../../protocol/faults.ts'
 import { AppId, type EpochMs, UserId } from '../../protocol/ids.ts'
 import { Lru } from '../lru.ts'
 import {
@@ -99,7 +99,7 @@ export class Logins {
       await records.write([put(LOGINS, partition(login), login.grant, renewed, version)])
     } catch (thrown) {
       // Another use of the same token came first, or the log-in has been ended.
-      if (Fault.from(thrown).code === 'conflict') return await this.#usedTwice(login)
+      if (isConflict(thrown)) return await this.#usedTwice(login)
       throw thrown
     }
     return { ...login, refreshToken: written(login, family, next) }

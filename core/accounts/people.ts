@@ -1,5 +1,5 @@
 /** People: their profiles, and how they are found. */
-import { Fault } from '../../protocol/faults.ts'
+import { Fault, isConflict } from '../../protocol/faults.ts'
 import type { AppId, UserId } from '../../protocol/ids.ts'
 import type { Profile } from '../../protocol/operations/shapes.ts'
 import { Lru } from '../lru.ts'
@@ -88,7 +88,7 @@ function updating({ records, connections }: Needs): Handlers['updateMe'] {
           ...moved(app, user, [old.name, row.name], found.version + 1),
         ])
       } catch (thrown) {
-        if (Fault.from(thrown).code !== 'conflict' || tries === MAX_TRIES) throw thrown
+        if (!isConflict(thrown) || tries === MAX_TRIES) throw thrown
         continue
       }
       connections.tell(app, user, { kind: 'changed', what: 'profile' })

@@ -1,5 +1,5 @@
 /** Answers that are kept, each for one request of one caller. */
-import { Fault } from '../../protocol/faults.ts'
+import { Fault, isConflict } from '../../protocol/faults.ts'
 import type { EpochMs } from '../../protocol/ids.ts'
 import {
   type Answer,
@@ -94,7 +94,7 @@ export class Slot {
       await this.#write(this.#put({}, version), false)
       return true
     } catch (thrown) {
-      if (thrown instanceof Fault && thrown.code === 'conflict') return false
+      if (isConflict(thrown)) return false
       throw thrown
     }
   }
