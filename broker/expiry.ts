@@ -24,22 +24,23 @@ const PAGE = 500
 
 export class Expiry {
   readonly #needs: Needs
-  readonly #wills: Due<SessionRow>
-  readonly #ends: Due<SessionRow>
+  readonly #wills: Due<SessionRow>[]
+  readonly #ends: Due<SessionRow>[]
 
   constructor(needs: Needs) {
     this.#needs = needs
-    this.#wills = new Due(SESSIONS, 'wills', needs)
-    this.#ends = new Due(SESSIONS, 'ends', needs)
+    const lookIn = (index: string) => needs.store.places(index).map(place => new Due(SESSIONS, index, needs, place))
+    this.#wills = lookIn('wills')
+    this.#ends = lookIn('ends')
   }
 
   /**
-   * Has wills told whose time has come, a page of them; how many are done with. A will is not told where, right before that, its
+   * Has wills told whose time has come, a page of each place; how many are done with. A will is not told where, right before that, its
    * client is found to have come back. One that cannot be told waits, and the others not for it.
    */
   async tellWills(tell: (row: SessionRow) => Promise<void>, failed: (error: unknown) => void): Promise<number> {
     let done = 0
-    for (const found of await this.#wills.first(PAGE)) {
+    for await (const found of pages(this.#wills)) {
       try {
         if (await this.#stands(found)) await tell(found.row)
         await this.#told(found)
@@ -61,11 +62,14 @@ export class Expiry {
     await this.#needs.store.save(rest, version, []).catch(ignoreConflict)
   }
 
-  /** Removes what has expired, a page at a time; how many. */
+  /** Removes what has expired, a page of each place; how many. */
   async sweep(): Promise<number> {
-    const over = await this.#ends.first(PAGE)
-    for (const { row, version } of over) await this.#expire(row, version).catch(ignoreConflict)
-    return over.length
+    let count = 0
+    for await (const { row, version } of pages(this.#ends)) {
+      await this.#expire(row, version).catch(ignoreConflict)
+      count++
+    }
+    return count
   }
 
   /** What it published is known for as long as that of a session that ended with its connection; its will until it is told. */
@@ -81,4 +85,8 @@ export class Expiry {
     await store.save({ ...emptied(row, expiresAt), ...(isLeft && { will, willAt }) }, version, [])
     await store.forget(row, row.epoch + 1)
   }
+}
+
+async function* pages(places: readonly Due<SessionRow>[]): AsyncGenerator<Found<SessionRow>> {
+  for (const place of places) yield* await place.first(PAGE)
 }

@@ -27,7 +27,7 @@ export interface StoredWill {
 export type StoredFlight = [packetId: number, conversation: ConversationId, from: number, seq: number]
 
 export interface SessionRow {
-  /** 1: of an earlier version, which has all that are connected to a run of a node in one place. */
+  /** 1: of an earlier version, which has no more places than indexes. */
   v: 1 | 2
   app: AppId
   member: Member
@@ -55,25 +55,30 @@ export interface SessionRow {
 
 export const NEVER = 0xffff_ffff
 
-/** Of a cluster, whose storage passes marks of all that ended lately when it looks for those that are connected. */
-const PLACES = 64
-const placeOf = ({ run, v, epoch }: SessionRow) => {
-  if (run === undefined) return 'connected'
-  return v === 1 ? `connected/${run}` : `connected/${run}/${epoch % PLACES}`
-}
+/**
+ * Sessions of a cluster stand in so many places of each index: its storage keeps marks of all that left one for hours, passes them
+ * when it looks, and gives up at 100,000.
+ */
+const PLACES = 32
+/** The partitions of an index where sessions of that node, or of a node like it, are found. */
+export const placesOf = (index: string, run: string | undefined): string[] =>
+  run === undefined ? [index] : [index, ...Array.from({ length: PLACES }, (_, nth) => `${index}/${nth}`)]
+const placeOf = (index: string, { run, v, epoch }: SessionRow) =>
+  run === undefined || v === 1 ? index : `${index}/${epoch % PLACES}`
+
+const ofRun = (run: string | undefined) => (run === undefined ? 'connected' : `connected/${run}`)
 /** Where the sessions that are connected to a run of a node are found. */
-export const connectedTo = (run: string | undefined): string[] =>
-  run === undefined
-    ? ['connected']
-    : [`connected/${run}`, ...Array.from({ length: PLACES }, (_, nth) => `connected/${run}/${nth}`)]
+export const connectedTo = (run: string | undefined): string[] => placesOf(ofRun(run), run)
 
 /** Ends: sessions that are disconnected by when they expire. Connected: all others. Wills: those that wait for their delay. */
 export const SESSIONS = table<SessionRow>(
   'sessions',
   {
-    ends: row => (row.expiresAt === undefined ? undefined : { partition: 'ends', sort: sortable(row.expiresAt) }),
-    connected: row => (row.expiresAt === undefined ? { partition: placeOf(row), sort: '' } : undefined),
-    wills: row => (row.willAt === undefined ? undefined : { partition: 'wills', sort: sortable(row.willAt) }),
+    ends: row =>
+      row.expiresAt === undefined ? undefined : { partition: placeOf('ends', row), sort: sortable(row.expiresAt) },
+    connected: row => (row.expiresAt === undefined ? { partition: placeOf(ofRun(row.run), row), sort: '' } : undefined),
+    wills: row =>
+      row.willAt === undefined ? undefined : { partition: placeOf('wills', row), sort: sortable(row.willAt) },
   },
   { spread: true },
 )

@@ -28,6 +28,7 @@ import {
   ORIGINS,
   ORIGINS_KEPT_SECONDS,
   partitionOf,
+  placesOf,
   rankOf,
   SESSIONS,
   type SessionId,
@@ -184,6 +185,11 @@ export class SessionStore {
   /** When a session that ends its connection now expires. */
   expiresAt(expirySeconds: number): EpochMs {
     return expirySeconds === NEVER ? Number.MAX_SAFE_INTEGER : this.#scheduler.now() + expirySeconds * 1000
+  }
+
+  /** Where sessions of an index are looked for. */
+  places(index: string): string[] {
+    return placesOf(index, this.#run)
   }
 
   /** Sessions that a process left connected when it ended are disconnected from now on; their wills wait for `graceMs`. */

@@ -173,3 +173,15 @@ test('servers differ by their names and addresses alone, and nginx knows each', 
     assert.deepEqual(same(services?.[name] as Tree), same(services?.im1 as Tree))
   }
 })
+
+test('the command has the settings of a server, and no address is given out that another service has for its own', () => {
+  const { services, networks } = composed()
+  const settings = ({ environment: { IM_NODE: _, ...rest } = NOTHING }: Tree) => rest
+  assert.deepEqual(settings(services?.im as Tree), settings(services?.im1 as Tree))
+  const [front] = (networks?.front?.ipam?.config ?? []) as unknown as { subnet: string; ip_range: string }[]
+  const last = (address: unknown) => Number(/^\d+\.\d+\.\d+\.(\d+)/.exec(String(address))?.[1])
+  const fixed = servicesOf(composed()).flatMap(([, { networks: own }]) => own?.front?.ipv4_address ?? [])
+  assert.equal(fixed.length, 4)
+  assert.ok(fixed.every(address => last(address) < last(front?.ip_range)))
+  assert.match(String(front?.ip_range), /\.128\/25$/)
+})

@@ -160,7 +160,7 @@ test('a clean start that comes too late takes no positions from the session that
   assert.deepEqual([clean.resumed, await positionsOf(it, clean.row)], [false, []])
 })
 
-test('what a run of a node left connected is found, of this version and of the one before, and lies in many places', async () => {
+test('of a cluster what is connected, due and over is found, of this version and of the one before, in many places', async () => {
   const clock = new TestClock()
   await using storage = await openStorage({ engine: 'memory', clock })
   const { records } = storage
@@ -172,16 +172,24 @@ test('what a run of a node left connected is found, of this version and of the o
   }
   for (let nth = 0; nth < 640; nth++) await connected(run, `c${nth}`)
   const { row: before, version } = await connected(run, 'before')
-  await run.save({ ...before, v: 1 }, version, [])
+  await run.save({ ...before, v: 1, will: willOf('before') }, version, [])
   await connected(other, 'elsewhere')
   const found = async (clientId: string) =>
     (await records.get(SESSIONS, 'im/d:pump', clientId))?.row.expiresAt !== undefined
   const places = await Promise.all(
     connectedTo('im1/a').map(place => records.scan(SESSIONS, place, { index: 'connected', limit: 1_000 })),
   )
-  assert.ok(places.every(page => page.length <= 20))
+  assert.ok(places.every(page => page.length <= 40))
   await other.recover(30_000, 'im1/a')
   for (const clientId of ['before', ...Array.from({ length: 640 }, (_, nth) => `c${nth}`)])
     assert.ok(await found(clientId), clientId)
   assert.ok(!(await found('elsewhere')))
+  const expiry = new Expiry({ records, scheduler: clock, store: other })
+  const told: string[] = []
+  clock.advance(30_001)
+  while ((await expiry.tellWills(async row => void told.push(row.clientId), unexpected)) > 0) {}
+  assert.deepEqual(told, ['before'])
+  clock.advance(90_001)
+  while ((await expiry.sweep()) > 0) {}
+  assert.deepEqual([await found('before'), await found('c0'), await found('c639')], [false, false, false])
 })

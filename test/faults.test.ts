@@ -6,18 +6,21 @@ import assert from 'node:assert/strict'
 import { after } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { LocalCluster } from './cluster/cluster.ts'
-import { Clocks } from './faults/clock.ts'
+import { aheadMs, Clocks } from './faults/clock.ts'
 import { Faults, withoutCluster } from './faults/play.ts'
 import { restartAll } from './faults/rolling.ts'
 import { Storm } from './faults/storm.ts'
 import { Will } from './faults/wills.ts'
 import { Ending } from './support/ends.ts'
 import { scale } from './support/proof.ts'
-import { absent } from './support/server.ts'
+import { absent, type TestServer } from './support/server.ts'
 
 const NODES = 3
 /** The long run has 10,000. */
 const CONNECTS = scale('FAULT_CONNECTS', 60)
+
+/** A clock is ahead for longer than a server that is silent is believed to live. */
+const HOLD_MS = 16_000
 
 /** Servers that cannot speak to each other take sessions from each other unasked: as after a crash, some entries come again. */
 const AWAY = 'what servers speak through is away'
@@ -124,12 +127,15 @@ faults.play('dead-wills', 'a server dies, and the others tell the wills of its c
 faults.play(
   'clock',
   'the clock of a server is 5 minutes ahead, and then right again',
-  async round => {
+  async (round, { servers }) => {
     await round.some()
     const node = 1 + round.chance.below(NODES)
+    const server = servers[node - 1] as TestServer
     round.breaks('a clock is ahead')
     clocks?.shift(node, 300)
-    await round.some()
+    await Promise.all([round.some(), wait(HOLD_MS)])
+    const ahead = await aheadMs(server)
+    if (Math.abs(ahead - 300_000) > 5_000) round.recorder.problems.push(`the clock is ${ahead} ms ahead`)
     await round.some()
     clocks?.shift(node, 0)
     round.mended('a clock is ahead')

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Ends } from '../support/ends.ts'
+import type { TestServer } from '../support/server.ts'
 
 const SOURCE = fileURLToPath(new URL('../../../test/faults/clock.c', import.meta.url))
 
@@ -37,4 +38,10 @@ export class Clocks {
     // In place: the server has the file mapped.
     writeFileSync(this.#file(node), bytes, { flag: 'r+' })
   }
+}
+
+/** How far the server's clock is ahead of this one, in milliseconds, as it says itself: to the second. */
+export async function aheadMs({ ports }: TestServer): Promise<number> {
+  const { headers } = await fetch(`http://127.0.0.1:${ports.http}/healthz`)
+  return Date.parse(headers.get('date') ?? '') - Date.now()
 }
