@@ -2,10 +2,10 @@
  * A directory of backups, whatever they hold: numbered ones, each with its list, and one that is being made, which has
  * another name and goes on where it was interrupted.
  */
-import { open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { open, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Hold, holderOf } from './hold.ts'
 import { CannotOpen } from './level/meta.ts'
-import { lives } from './level/picture.ts'
 
 export const LIST = 'backup.json'
 export const UNDER_WAY = 'unfinished'
@@ -38,33 +38,32 @@ export async function listOf<List extends object>(
   throw new CannotOpen(`The backup's list ${file} is not one that this version reads.`)
 }
 
-/** Gives what was being made its name, when its list, its files and `folders` of it are durable. */
-export async function complete(place: string, list: { name: string }, folders: readonly string[] = []): Promise<void> {
+/**
+ * Gives what was being made its name, when its list, its files and `folders` of it are durable.
+ * @throws CannotOpen: another has been at it, and there is no telling what it is now
+ */
+export async function complete(
+  { place, hold }: { place: string; hold: Hold },
+  list: { name: string },
+  folders: readonly string[] = [],
+): Promise<void> {
   const to = join(place, UNDER_WAY)
   await written(join(to, LIST), `${JSON.stringify(list, undefined, 1)}\n`)
   for (const folder of [...folders, to]) await sync(folder)
+  if (!(await hold.stands())) throw new CannotOpen(`Another backup was begun in ${place} meanwhile.`)
   await rename(to, join(place, list.name))
   await sync(place)
 }
 
-/** One process at a time; what it resolves to ends it. @throws CannotOpen: another is at it */
-export async function alone(place: string): Promise<() => Promise<void>> {
+/** One process at a time. @throws CannotOpen: another is at it */
+export async function alone(place: string): Promise<Hold> {
   const file = join(place, 'lock')
-  for (;;) {
-    try {
-      await writeFile(file, `${process.pid}\n`, { flag: 'wx', mode: 0o600 })
-      return () => rm(file, { force: true })
-    } catch (thrown) {
-      if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw thrown
-    }
-    const pid = Number(await readFile(file, 'utf8').catch(() => ''))
-    // Ours is that of one before: in a container every process is the first.
-    if (pid > 0 && pid !== process.pid && lives(pid))
-      throw new CannotOpen(
-        `Another backup is being made in ${place}, by process ${pid}. If that is none: remove ${file}.`,
-      )
-    await rm(file, { force: true })
-  }
+  const hold = await Hold.take(file)
+  if (hold) return hold
+  const by = await holderOf(file)
+  throw new CannotOpen(
+    `Another backup is being made in ${place}, by process ${by}. If that is none: wait for a minute, or remove ${file}.`,
+  )
 }
 
 async function written(path: string, text: string): Promise<void> {

@@ -3,12 +3,13 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
-import { alone, type Backup, openStorage } from '../storage/open.ts'
+import { alone, type Backup, complete, openStorage } from '../storage/open.ts'
 import { conversation, range, says } from './contracts/ground.ts'
 import { contentOf, load } from './support/backups.ts'
 import { open } from './support/damage.ts'
@@ -182,15 +183,46 @@ test('a damaged backup is not brought back, and a full one needs none before it'
 test('backups of one directory are made one after the other', async t => {
   const source = await filled(t)
   const backups = await place(t)
-  await writeFile(join(backups, 'lock'), `${process.pid}\n`)
+  const hold = await alone(backups)
   const refused = await im(source, 'backup', backups)
   assert.equal(refused.code, 1)
   assert.match(refused.errors, new RegExp(`Another backup is being made in .*, by process ${process.pid}`))
-  await (await alone(backups))()
+  const here = (await readFile(join(backups, 'lock'), 'utf8')).split(' ')[1]
+  await hold.release()
   const { child, ended } = begin(source, ['app'])
   await ended
-  await writeFile(join(backups, 'lock'), `${child.pid}\n`)
+  await writeFile(join(backups, 'lock'), `${child.pid} ${here} 1\n`)
   assert.equal((await im(source, 'backup', backups)).code, 0, 'of a process that is gone')
+})
+
+test('a backup in another container is not taken for a dead one, nor its picture, until it is silent', async t => {
+  const source = await filled(t)
+  const backups = await place(t)
+  const lock = join(backups, 'lock')
+  const picture = join(source, '.picture-other')
+  await mkdir(picture)
+  // There every process is the first, here a process of that number lives, or none.
+  for (const pid of [1, process.pid, 4_000_000]) {
+    for (const file of [lock, join(picture, 'used')]) await writeFile(file, `${pid} elsewhere/pid:[1] abc\n`)
+    assert.equal((await im(source, 'backup', backups)).code, 1, `${pid}`)
+    assert.ok(existsSync(picture))
+  }
+  const silent = new Date(Date.now() - 61_000)
+  for (const file of [lock, join(picture, 'used')]) await utimes(file, silent, silent)
+  const killed = await alone(backups)
+  await killed.release()
+  assert.equal((await im(source, 'backup', backups)).code, 0)
+  assert.ok(!existsSync(picture))
+})
+
+test('a backup that another has taken over gets no name', async t => {
+  const backups = await place(t)
+  await mkdir(join(backups, 'unfinished'))
+  const hold = await alone(backups)
+  await writeFile(join(backups, 'lock'), '1 elsewhere/pid:[1] abc\n')
+  await assert.rejects(complete({ place: backups, hold }, { name: '0001' }), { message: /Another backup was begun/ })
+  await hold.release()
+  assert.deepEqual((await readdir(backups)).sort(), ['lock', 'unfinished'])
 })
 
 test('a damaged database is not backed up', async t => {

@@ -83,7 +83,7 @@ export async function backUpItems(
 ): Promise<{ made: ItemsBackup; from: number }> {
   const to = join(place, UNDER_WAY)
   await mkdir(to, { recursive: true, mode: 0o700 })
-  const release = await alone(place)
+  const hold = await alone(place)
   try {
     const earlier = await itemBackupsIn(place)
     const base = full ? undefined : earlier.at(-1)
@@ -93,10 +93,10 @@ export async function backUpItems(
     const { totals } = tally.finish()
     const isFull = counts.chunks === counts.newChunks
     const made: ItemsBackup = { format: 1, kind: 'items', name, full: isFull, madeAt: at, ...counts, totals }
-    await complete(place, made)
+    await complete({ place, hold }, made)
     return { made, from }
   } finally {
-    await release()
+    await hold.release()
   }
 }
 

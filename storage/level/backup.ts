@@ -67,17 +67,17 @@ interface How {
 export async function backUp(picture: string, place: string, { full, at, told }: How): Promise<Backup> {
   const to = join(place, UNDER_WAY)
   await mkdir(join(to, FILES), { recursive: true, mode: 0o700 })
-  const release = await alone(place)
+  const hold = await alone(place)
   try {
     const earlier = await backupsIn(place)
     const base = full ? undefined : earlier.at(-1)
     const name = nameAfter(earlier.at(-1)?.name)
     const files = await filled(picture, { place, to: join(to, FILES), name, known: base?.files ?? [] }, told)
     const list: Backup = { format: 1, name, full: !files.some(file => file.in !== name), madeAt: at, files }
-    await complete(place, list, [join(to, FILES)])
+    await complete({ place, hold }, list, [join(to, FILES)])
     return list
   } finally {
-    await release()
+    await hold.release()
   }
 }
 

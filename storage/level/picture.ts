@@ -7,14 +7,18 @@
  * manifest; the tables that it names get a second name, and of those files the logs that it needs are copied. What it holds
  * by then is left out. If a file has gone meanwhile, what was in it is elsewhere, and all begins anew.
  */
-import { copyFile, link, mkdir, mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises'
+import { copyFile, link, mkdir, mkdtemp, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { Hold, isLeft } from '../hold.ts'
 import { readManifest } from './manifest.ts'
 import { CannotOpen, Damaged } from './meta.ts'
 import { checkLogs } from './wal.ts'
 
 const TRIES = 20
 const PREFIX = '.picture-'
+/** Says in each that somebody uses it. */
+const USED = 'used'
+const YOUNG_MS = 60_000
 
 /**
  * Takes it, for `use` alone: it is gone afterwards. It is laid out as a data directory.
@@ -22,31 +26,34 @@ const PREFIX = '.picture-'
  */
 export async function pictured<T>(directory: string, use: (picture: string) => Promise<T>): Promise<T> {
   await forgetOld(directory)
-  const picture = await mkdtemp(join(directory, `${PREFIX}${process.pid}-`))
+  const picture = await mkdtemp(join(directory, PREFIX))
+  const hold = await Hold.take(join(picture, USED))
   try {
     await take(directory, picture)
     return await use(picture)
   } finally {
     await rm(picture, { recursive: true, force: true })
+    await hold?.release()
   }
 }
 
 /** Whoever was killed while they used one has left it. */
 async function forgetOld(directory: string): Promise<void> {
   const names = await readdir(directory).catch(() => [])
-  for (const name of names) {
-    const pid = new RegExp(`^\\${PREFIX}(\\d+)-`).exec(name)?.[1]
-    if (pid !== undefined && !lives(Number(pid))) await rm(join(directory, name), { recursive: true, force: true })
+  for (const name of names.filter(name => name.startsWith(PREFIX))) {
+    const isNew = await isYoung(join(directory, name))
+    if (!isNew && (await isLeft(join(directory, name, USED))))
+      await rm(join(directory, name), { recursive: true, force: true })
   }
 }
 
-export function lives(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (thrown) {
-    return (thrown as NodeJS.ErrnoException).code !== 'ESRCH'
-  }
+/** Who makes one says so right behind that. */
+async function isYoung(picture: string): Promise<boolean> {
+  const [made, used] = await Promise.all([
+    stat(picture).catch(() => undefined),
+    stat(join(picture, USED)).catch(() => undefined),
+  ])
+  return !used && made !== undefined && Math.abs(Date.now() - made.mtimeMs) < YOUNG_MS
 }
 
 async function take(directory: string, picture: string): Promise<void> {
