@@ -82,7 +82,7 @@ export const Config = z.object({
   retentionDays: whole(0, 36_500, 0).meta(about('IM_RETENTION_DAYS', 'a whole number of days, 0 to 36500', 'Entries older than this are removed from every conversation, but for its last one; 0 keeps all. Who has not had them is told of the gap.')),
   recallWindowSeconds: whole(0, 31_536_000, 120).meta(about('IM_RECALL_WINDOW_SECONDS', 'a whole number of seconds', 'How long a sender may recall a message.')),
   rateLimits: onOff('on').meta(about('IM_RATE_LIMITS', 'on or off', '`off` lifts the limits on attempts and rates: for benchmarks, never on a network.')),
-  maxConnections: whole(1, 1_000_000, 20_000).meta(about('IM_MAX_CONNECTIONS', 'a whole number, 1 to 1000000', 'Sockets open at once, of all listeners together.')),
+  maxConnections: whole(1, 1_000_000, 20_000).meta(about('IM_MAX_CONNECTIONS', 'a whole number, 1 to 1000000', 'Clients connected at once, by MQTT and WebSocket. HTTP has room for 1,000 connections beside them.')),
   connectionsPerUser: whole(1, 10_000, 50).meta(about('IM_CONNECTIONS_PER_USER', 'a whole number, 1 to 10000', 'MQTT connections of one user at once, at one server.')),
   windowMessages: whole(1, 1_000, 100).meta(about('IM_WINDOW_MESSAGES', 'a whole number, 1 to 1000', 'Unacknowledged messages that one session may have, at most.')),
   windowBytes: whole(1_024, 16_777_216, 262_144).meta(about('IM_WINDOW_BYTES', 'a whole number of bytes, 1024 to 16777216', 'Unacknowledged bytes that one session may have; one message is always sent.')),

@@ -39,6 +39,8 @@ const HTTP_OPTIONS = {
   keepAliveInitialDelay: 60_000,
 }
 
+/** Connections of HTTP beside those of clients: whoever looks after a server that is full still gets an answer. */
+const SPARE = 1_000
 /** Answers under way at the end are waited for so long. */
 const DRAIN_MS = 3_000
 
@@ -47,7 +49,8 @@ export class CannotListen extends Error {}
 
 export async function listen({ config, http, addressOf, mqtt, proxyHeader }: Needs): Promise<Listeners> {
   const tls = certificate(config)
-  const sockets = new Set<Socket>()
+  const clients = new Sockets(config.maxConnections)
+  const requests = new Sockets(config.maxConnections + SPARE)
   let answering = 0
   const answer: RequestHandler = (req, res) => {
     answering++
@@ -56,7 +59,7 @@ export async function listen({ config, http, addressOf, mqtt, proxyHeader }: Nee
   }
   const web = tls ? createHttps({ ...HTTP_OPTIONS, ...tls }, answer) : createHttp(HTTP_OPTIONS, answer)
   web.maxHeadersCount = 100
-  upgradeToMqtt(web, mqtt, addressOf)
+  upgradeToMqtt(web, clients, mqtt, addressOf)
   const take = (socket: Socket) => {
     socket.setKeepAlive(true, 60_000)
     socket.on('error', () => {})
@@ -71,8 +74,8 @@ export async function listen({ config, http, addressOf, mqtt, proxyHeader }: Nee
   const secure =
     tls && createTls({ ...tls, handshakeTimeout: 10_000, noDelay: true } as Parameters<typeof createTls>[0], take)
   const servers: Server[] = [web, plain, ...(secure ? [secure] : [])]
-  for (const server of servers) count(server, sockets, config.maxConnections)
-  const close = () => closeAll(() => answering, servers, sockets)
+  for (const server of servers) server.on('connection', (server === web ? requests : clients).bound)
+  const close = () => closeAll(() => answering, servers, [clients, requests])
   const at = config.bind
   try {
     const ports = {
@@ -100,19 +103,30 @@ export function certificate({ tlsCertificate, tlsKey }: Config): { cert: Buffer;
   }
 }
 
-/** Sockets of all listeners together are bounded: one more is closed at once. */
-function count(server: Server, sockets: Set<Socket>, most: number): void {
-  server.on('connection', (socket: Socket) => {
-    if (sockets.size >= most) {
-      socket.destroy()
-      return
-    }
-    sockets.add(socket)
-    socket.on('close', () => sockets.delete(socket))
-  })
+/** So many at most. */
+class Sockets {
+  readonly open = new Set<Socket>()
+  readonly #most: number
+
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  /** False: there is no room. */
+  take(socket: Socket): boolean {
+    if (this.open.size >= this.#most) return false
+    this.open.add(socket)
+    socket.on('close', () => this.open.delete(socket))
+    return true
+  }
+
+  /** One more is closed at once. */
+  readonly bound = (socket: Socket): void => {
+    if (!this.take(socket)) socket.destroy()
+  }
 }
 
-function upgradeToMqtt(web: Server, mqtt: Needs['mqtt'], addressOf: AddressOf): void {
+function upgradeToMqtt(web: Server, clients: Sockets, mqtt: Needs['mqtt'], addressOf: AddressOf): void {
   const handleProtocols = (offered: Set<string>) => PROTOCOLS.find(protocol => offered.has(protocol)) ?? false
   const sockets = new WebSocketServer({
     noServer: true,
@@ -126,6 +140,7 @@ function upgradeToMqtt(web: Server, mqtt: Needs['mqtt'], addressOf: AddressOf): 
     const path = (request.url ?? '').split('?')[0]
     if (path !== '/mqtt') return refuse(socket, '404 Not Found')
     if (!offered.some(protocol => PROTOCOLS.includes(protocol))) return refuse(socket, '400 Bad Request')
+    if (!clients.take(socket)) return refuse(socket, '503 Service Unavailable')
     sockets.handleUpgrade(request, socket, head, webSocket =>
       mqtt(new WebSocketStream(webSocket), { address: addressOf(request) }),
     )
@@ -151,9 +166,9 @@ function stop(servers: Server[]): void {
 }
 
 /** Answers under way are finished first, as far as time allows. */
-async function closeAll(answering: () => number, servers: Server[], sockets: Set<Socket>): Promise<void> {
+async function closeAll(answering: () => number, servers: Server[], all: Sockets[]): Promise<void> {
   stop(servers)
   const deadline = performance.now() + DRAIN_MS
   while (answering() > 0 && performance.now() < deadline) await new Promise(resolve => setTimeout(resolve, 10))
-  for (const socket of sockets) socket.destroy()
+  for (const { open } of all) for (const socket of open) socket.destroy()
 }

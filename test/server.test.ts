@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync } from 'node:fs'
+import type { IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,6 +11,7 @@ import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import mqtt from 'mqtt'
+import { WebSocket } from 'ws'
 import { certify } from './support/certificate.ts'
 import { rest } from './support/person.ts'
 import { absent, TestServer } from './support/server.ts'
@@ -124,6 +126,11 @@ test('sockets past the limit are closed at once, and the rest go on', async t =>
   extra.on('error', () => {})
   await once(extra, 'close')
   assert.ok(held.every(socket => !socket.destroyed))
+  // Who looks after the server does not take it for dead.
+  assert.equal((await rest(server, 'GET', '/healthz')).status, 200)
+  const webSocket = new WebSocket(`ws://127.0.0.1:${server.ports.http}/mqtt`, 'mqtt')
+  const [, { statusCode }] = (await once(webSocket, 'unexpected-response')) as [unknown, IncomingMessage]
+  assert.equal(statusCode, 503)
 })
 
 test('with a certificate HTTP is HTTPS, and MQTT comes over TLS and secure WebSocket', {

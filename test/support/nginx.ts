@@ -98,7 +98,7 @@ export class Nginx {
         .replaceAll('/dev/stderr', `${directory}/error.log`)
         .replaceAll('/run/secrets/', `${directory}/`)
         .replaceAll('/etc/nginx/tls/', `${directory}/tls/`)
-        .replace('worker_processes auto', 'worker_processes 1')
+        .replace('worker_processes 2', 'worker_processes 1')
         .replace('worker_connections 65536', 'worker_connections 4096')
         .replace(/worker_rlimit_nofile \d+;/, '')
     writeFileSync(join(directory, 'nginx.conf'), settled(text('deploy/nginx/nginx.conf')))
