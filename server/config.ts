@@ -74,6 +74,7 @@ export const Config = z.object({
   node: z.string().regex(/^[\w.-]{1,64}$/).optional().meta(about('IM_NODE', 'a name of letters, digits, ., _ and -', 'Name of this server among those of its cluster, another for each.', { standard: 'the host name' })),
   redisUrl: z.string().regex(/^rediss?(\+sentinel|\+cluster)?:\/\/./).optional().meta(about('IM_REDIS_URL', 'redis://[user:password@]host[:port][/database], redis+sentinel://[user:password@]host[:port],…/name[/database] or redis+cluster://[user:password@]host[:port],… (rediss… for TLS)', 'Redis that the servers of a cluster share: alone, behind Sentinels, or a Cluster. What it holds may be lost. Needed with `IM_STORAGE=cassandra`.', { standard: 'none', secret: true })),
   redisPasswordFile: file.meta(about('IM_REDIS_PASSWORD_FILE', 'the path of a file', 'File with the password of Redis, in place of one in the URL.', { standard: 'none' })),
+  redisSentinelPasswordFile: file.meta(about('IM_REDIS_SENTINEL_PASSWORD_FILE', 'the path of a file', 'File with the password of the Sentinels, where they have one of their own.', { standard: 'none' })),
   fsync: onOff('on').meta(about('IM_FSYNC', 'on or off', '`off` acknowledges messages before the disk has them: a power cut or a crash of the machine loses acknowledged messages (a crash of the process alone does not). For tests only.')),
   diskLowWaterMiB: whole(0, 1_048_576, 256).meta(about('IM_DISK_LOW_WATER_MB', 'a whole number of MiB', 'Free disk space in MiB below which nothing more is accepted; 0 switches the check off.')),
   ownerPassword: z.string().min(8).max(256).optional().meta(about('IM_OWNER_PASSWORD', '8 to 256 characters', 'Password of the account `owner`, used only when the first start creates it.', { standard: 'made up at the first start and written to `owner-password` in the data directory', secret: true })),
@@ -158,6 +159,8 @@ function contradictions(config: Config): string[] {
     found.push('IM_CASSANDRA_USER and IM_CASSANDRA_PASSWORD_FILE are needed together: one of them is missing.')
   if (config.redisPasswordFile !== undefined && config.redisUrl === undefined)
     found.push('IM_REDIS_PASSWORD_FILE is of no use without IM_REDIS_URL.')
+  if (config.redisSentinelPasswordFile !== undefined && !config.redisUrl?.includes('+sentinel:'))
+    found.push('IM_REDIS_SENTINEL_PASSWORD_FILE is of no use without Sentinels in IM_REDIS_URL.')
   return found
 }
 

@@ -1,4 +1,4 @@
-/** The storage of a cluster as the settings name it: for the server, and for commands. */
+/** What a cluster shares, as the settings name it: for the server, and for commands. */
 import type { Config } from './config.ts'
 import * as machine from './machine.ts'
 import { PLACED } from './stored.ts'
@@ -17,3 +17,9 @@ export const keyspace = (config: Config) => ({
   random: machine.random,
   tables: PLACED,
 })
+
+/** Undefined: there is but one server. */
+export const redisAccess = ({ redisUrl: url, redisPasswordFile, redisSentinelPasswordFile }: Config) =>
+  url === undefined
+    ? undefined
+    : { url, passwordFile: redisPasswordFile, sentinelPasswordFile: redisSentinelPasswordFile }

@@ -7,7 +7,7 @@ import type { Cluster, Connections, Random, Scheduler, Storage, Throttle } from 
 import { type OpenedCluster, openCluster, openStorage } from '../storage/open.ts'
 import type { Config } from './config.ts'
 import { openControl } from './control.ts'
-import { keyspace } from './keyspace.ts'
+import { keyspace, redisAccess } from './keyspace.ts'
 import { type Listeners, listen } from './listeners.ts'
 import * as machine from './machine.ts'
 import { perform } from './operator.ts'
@@ -104,12 +104,11 @@ class Parts {
 
 /** The other servers, where there may be some. */
 async function join(config: Config, { log }: Telemetry): Promise<OpenedCluster | undefined> {
-  const { redisUrl: url, redisPasswordFile: passwordFile, node = hostname() } = config
-  if (url === undefined) return undefined
+  const access = redisAccess(config)
+  if (!access) return undefined
   return openCluster({
-    url,
-    passwordFile,
-    node,
+    ...access,
+    node: config.node ?? hostname(),
     tell: ({ state, ...told }) => log[state === 'away' ? 'warn' : 'info'](told, `Redis is ${state}`),
   })
 }

@@ -2,6 +2,7 @@
 import type { Archive, Restoration } from './archive.ts'
 import type { CassandraNeeds } from './cassandra/open.ts'
 import type { Survey } from './cassandra/survey.ts'
+import type { RedisAccess } from './redis/open.ts'
 import type { RedisSurvey } from './redis/survey.ts'
 import type { Word } from './redis/word.ts'
 
@@ -35,13 +36,13 @@ export async function surveyCassandra(needs: ClusterNeeds): Promise<Survey> {
 }
 
 /** Looks at Redis, and changes nothing. @throws Error, one sentence without secrets */
-export async function surveyRedis(url: string, passwordFile: string | undefined): Promise<RedisSurvey> {
+export async function surveyRedis(access: RedisAccess): Promise<RedisSurvey> {
   const { surveyRedis } = await import('./redis/survey.ts')
-  return surveyRedis(url, passwordFile)
+  return surveyRedis(access)
 }
 
 /** Tells every node that listens, without being one. @throws Error, one sentence without secrets */
-export async function sayOnBus(url: string, passwordFile: string | undefined, words: readonly Word[]): Promise<void> {
+export async function sayOnBus(access: RedisAccess, words: readonly Word[]): Promise<void> {
   const { sayOnce } = await import('./redis/word.ts')
-  return sayOnce(url, passwordFile, words)
+  return sayOnce(access, words)
 }

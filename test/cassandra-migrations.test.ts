@@ -9,7 +9,7 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { put, remove, table } from '../core/ports.ts'
-import { type Migration, migrate, migrations } from '../storage/cassandra/migrations.ts'
+import { type Migration, migrate, migrations, mustBeCurrent } from '../storage/cassandra/migrations.ts'
 import type { Ring } from '../storage/cassandra/ring.ts'
 import { CannotOpen } from '../storage/level/meta.ts'
 import { OPS, range, recalls, says, seq, TestClock } from './contracts/ground.ts'
@@ -151,7 +151,7 @@ test('behind a server that was killed half way, the next one finishes', { skip }
 })
 
 test('a keyspace of a later version, or with a migration that was changed, is refused', { skip }, async t => {
-  const { ring } = await emptyKeyspace(t)
+  const { ours, ring } = await emptyKeyspace(t)
   const one: Migration = { number: 1, name: '001-one.cql', text: 'CREATE TABLE one (id int PRIMARY KEY);\n' }
   const two: Migration = { number: 2, name: '002-two.cql', text: '-- A column.\nALTER TABLE one ADD more text;\n' }
   await migrate(ring, [one, two], pause)
@@ -163,5 +163,9 @@ test('a keyspace of a later version, or with a migration that was changed, is re
       return true
     })
   await refused([one], /written by a newer version of this program: it has 002-two\.cql/)
+  const three: Migration = { number: 3, name: '003-three.cql', text: 'ALTER TABLE one ADD last text;\n' }
+  await assert.rejects(mustBeCurrent(ring, ours.keyspace, [one, two, three]), /it lacks 003-three\.cql/)
+  await mustBeCurrent(ring, ours.keyspace, [one, two])
+  assert.ok(!(await columnsOf(ring, ours)).includes('one.last text'), 'it changes nothing')
   await refused([one, { ...two, text: 'ALTER TABLE one ADD less text;' }], /002-two\.cql was applied .* other contents/)
 })

@@ -94,7 +94,15 @@ test('the table of settings has a row for every setting', () => {
 function missing(): number {
   const optional = [
     ...['ownerPassword', 'tlsCertificate', 'tlsKey', 'metricsToken'],
-    ...['node', 'redisUrl', 'redisPasswordFile', 'cassandraUser', 'cassandraPasswordFile', 'cassandraCa'],
+    ...[
+      'redisSentinelPasswordFile',
+      'node',
+      'redisUrl',
+      'redisPasswordFile',
+      'cassandraUser',
+      'cassandraPasswordFile',
+      'cassandraCa',
+    ],
   ]
   return optional.filter(name => !(name in readConfig({}))).length
 }

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
 import { openRedis } from '../storage/redis/open.ts'
+import { surveyRedis } from '../storage/redis/survey.ts'
 import type { Told } from '../storage/redis/trouble.ts'
 import { parseAddress, shown } from '../storage/redis/url.ts'
 import { RedisServer } from './support/redis.ts'
@@ -96,4 +97,23 @@ test('user, password and database are used, and neither a right nor a wrong pass
   assert.doesNotMatch(JSON.stringify([told, right.address, wrong.address]), /hunter2|s3cr/)
   await assert.rejects(openRedis({ url, passwordFile: join(directory, 'none'), node: 'a' }), /cannot be read: ENOENT/)
   await assert.rejects(open(''), /is empty/)
+})
+
+test('Sentinels are asked with a password of their own', { skip }, async t => {
+  const directory = mkdtempSync(join(tmpdir(), 'im-secret-'))
+  t.after(() => rmSync(directory, { recursive: true }))
+  const master = await RedisServer.start(t)
+  const sentinel = await RedisServer.sentinel(t, master)
+  await master.ask('CONFIG', 'SET', 'requirepass', 'that of Redis')
+  await sentinel.ask('ACL', 'SETUSER', 'default', 'resetpass', `>${SECRET}`)
+  const [passwordFile, sentinelPasswordFile] = ['redis', 'sentinel'].map(name => join(directory, name))
+  assert.ok(passwordFile && sentinelPasswordFile)
+  writeFileSync(passwordFile, 'that of Redis\n')
+  writeFileSync(sentinelPasswordFile, `${SECRET}\n`)
+  const access = { url: `redis+sentinel://127.0.0.1:${sentinel.port}/main`, passwordFile }
+  assert.equal((await surveyRedis({ ...access, sentinelPasswordFile })).role, 'master')
+  await assert.rejects(surveyRedis(access), error => !`${error}`.includes(SECRET))
+  const opened = await openRedis({ ...access, sentinelPasswordFile, node: 'a' })
+  t.after(() => opened[Symbol.asyncDispose]())
+  assert.equal(opened.bus.healthy && opened.leases.healthy, true)
 })

@@ -3,15 +3,17 @@
  * is not missed; without two nothing can be stored, which senders are told, and nothing that was acknowledged is lost. The
  * contracts of storage hold on three nodes as on one.
  */
-import { after } from 'node:test'
+import assert from 'node:assert/strict'
+import { after, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { LocalCluster } from './cluster/cluster.ts'
+import { OPS, says } from './contracts/ground.ts'
 import { storageContracts } from './contracts/storage.ts'
 import { Faults, withoutCluster } from './faults/play.ts'
 import type { Round } from './faults/round.ts'
 import { CassandraNodes } from './support/cassandra.ts'
 import { Ending } from './support/ends.ts'
-import { engineOn } from './support/keyspace.ts'
+import { engineOn, keyspaceOf, opened, ringOf } from './support/keyspace.ts'
 
 const skip = withoutCluster()
 const ending = new Ending()
@@ -19,6 +21,21 @@ const ring = skip ? undefined : await CassandraNodes.start(ending, { nodes: 3, h
 if (ring) storageContracts(engineOn('three nodes of cassandra', ring.hosts, 0.25))
 // What goes first is asked for first: the keyspace of the contracts needs the nodes.
 after(() => ending.end())
+
+test('servers that start at once, each with another node, begin with one schema', { skip }, async t => {
+  const { hosts } = ring ?? assert.fail()
+  const ours = keyspaceOf(t, hosts)
+  const from = (nth: number) => ({ ...ours, hosts: [hosts[nth % hosts.length] as string] })
+  const all = await Promise.all([0, 1, 2].map(nth => opened(t, from(nth))))
+  for (const [nth, { log }] of all.entries()) assert.equal((await log.append(OPS, says(`${nth}`))).seq, nth + 1)
+  const ids = new Set<string>()
+  for (const nth of [0, 1, 2]) {
+    await using asked = await ringOf(from(nth), 'system')
+    const [row] = await asked.command('SELECT schema_version FROM system.local')
+    ids.add(String(row?.schema_version))
+  }
+  assert.equal(ids.size, 1)
+})
 
 const faults = new Faults('ring', skip, ends =>
   LocalCluster.start(ends, { nodes: 2, ...(ring && { cassandra: ring }) }),

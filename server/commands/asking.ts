@@ -7,7 +7,7 @@ import type { Storage } from '../../core/ports.ts'
 import { openStorage, sayOnBus, type Word } from '../../storage/open.ts'
 import { type Config, readConfig } from '../config.ts'
 import { askServer } from '../control.ts'
-import { keyspace } from '../keyspace.ts'
+import { keyspace, redisAccess } from '../keyspace.ts'
 import * as machine from '../machine.ts'
 import { type Asked, type Given, perform, type Wish } from '../operator.ts'
 import { passwords } from '../passwords.ts'
@@ -47,9 +47,10 @@ function opened(directory: string, { fsync, diskLowWaterMiB }: Config): Promise<
 }
 
 /** Servers end connections. @throws CannotDo: they could not be told */
-async function say({ redisUrl: url, redisPasswordFile: passwordFile }: Config, words: readonly Word[]): Promise<void> {
-  if (words.length === 0 || url === undefined) return
-  await sayOnBus(url, passwordFile, words).catch((cause: Error) => {
+async function say(config: Config, words: readonly Word[]): Promise<void> {
+  const access = redisAccess(config)
+  if (words.length === 0 || !access) return
+  await sayOnBus(access, words).catch((cause: Error) => {
     throw new CannotDo(
       `It is done, but servers could not be told to end connections, which go on until their tokens run out, and those of keys until servers start anew: ${cause.message}`,
     )

@@ -1,7 +1,7 @@
 /** What `im doctor` says of a cluster's Cassandra and Redis, and what to do about it. No secrets. */
 import { type KeyspaceSurvey, type Survey, surveyCassandra, surveyRedis } from '../../storage/open.ts'
 import type { Config } from '../config.ts'
-import { keyspace } from '../keyspace.ts'
+import { keyspace, redisAccess } from '../keyspace.ts'
 import { type Check, type Tell, telling } from './checks.ts'
 
 /** Clocks that differ by more put messages of one conversation at odds with the time of the day. */
@@ -130,11 +130,12 @@ function tellClock({ clockOffsetMs: ms }: Survey, tell: Tell): void {
     tell('warning', `${says}: Cassandra is ${ms > 0 ? 'ahead' : 'behind'}`, 'Keep the clocks of all machines by NTP.')
 }
 
-async function checkRedis({ redisUrl: url, redisPasswordFile: passwordFile }: Config, checks: Check[]): Promise<void> {
+async function checkRedis(config: Config, checks: Check[]): Promise<void> {
   const tell = telling('redis', checks)
-  if (url === undefined) return
+  const access = redisAccess(config)
+  if (!access) return
   try {
-    const { address, version, role, state, ms } = await surveyRedis(url, passwordFile)
+    const { address, version, role, state, ms } = await surveyRedis(access)
     const says = `${address} is version ${version} and answers in ${ms} ms`
     if (state !== undefined && state !== 'ok')
       tell('problem', `${says}, and its Cluster is in the state ${state}`, 'Start the nodes of it that are down.')

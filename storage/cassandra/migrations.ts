@@ -48,14 +48,14 @@ export async function migrate(
   pause: (ms: number) => Promise<void>,
   lockSeconds = LOCK_SECONDS,
 ): Promise<void> {
-  await ring.command('CREATE TABLE IF NOT EXISTS migrations (number int PRIMARY KEY, name text, sha256 text)')
-  await ring.command('CREATE TABLE IF NOT EXISTS migration_lock (id int PRIMARY KEY, holder text)')
+  await ring.define('CREATE TABLE IF NOT EXISTS migrations (number int PRIMARY KEY, name text, sha256 text)')
+  await ring.define('CREATE TABLE IF NOT EXISTS migration_lock (id int PRIMARY KEY, holder text)')
   if ((await missing(ring, wanted)).length === 0) return
   const lock = new Lock(ring, lockSeconds)
   await lock.acquire(pause)
   try {
     for (const migration of await missing(ring, wanted)) {
-      for (const statement of statementsOf(migration.text)) await lock.during(() => ring.command(ifAbsent(statement)))
+      for (const statement of statementsOf(migration.text)) await lock.during(() => ring.define(ifAbsent(statement)))
       const { number, name, text } = migration
       const set = 'INSERT INTO migrations (number, name, sha256) VALUES (?, ?, ?)'
       await ring.write([[set, [number, name, hashOf(text)]]])
@@ -63,6 +63,20 @@ export async function migrate(
   } finally {
     await lock.release()
   }
+}
+
+/** @throws CannotOpen: its schema is older, and only a server may bring it up to date; or newer */
+export async function mustBeCurrent(ring: Ring, keyspace: string, wanted: readonly Migration[]): Promise<void> {
+  const [table] = await ring.read(
+    'SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?',
+    [keyspace, 'migrations'],
+  )
+  const [next] = table ? await missing(ring, wanted) : wanted
+  if (next)
+    throw new CannotOpen(
+      `The keyspace is of a version before this one: it lacks ${next.name}. A server of this version brings it up to date, and ` +
+        'those of the version before do not start any more then; until that, use its own command.',
+    )
 }
 
 export async function missing(ring: Ring, wanted: readonly Migration[]): Promise<Migration[]> {

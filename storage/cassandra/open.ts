@@ -10,7 +10,7 @@ import { Decisions } from './decisions.ts'
 import { Ends } from './ends.ts'
 import { CassandraLog } from './log.ts'
 import { agree } from './meta.ts'
-import { migrate, migrations } from './migrations.ts'
+import { migrate, migrations, mustBeCurrent } from './migrations.ts'
 import { readiness } from './ready.ts'
 import { CassandraRecords } from './records.ts'
 import { Redo } from './redo.ts'
@@ -32,7 +32,7 @@ export interface CassandraNeeds extends Omit<RingOptions, 'password' | 'ca'> {
   bucketSize: number
   /** Tables with indexes: what a crash left to do is known by name only. */
   tables: readonly Table<never>[]
-  /** A keyspace that is not there is refused, not made. */
+  /** A keyspace that is not there, or is of a version before, is refused: nothing is made or brought up to date. */
   existing?: boolean
 }
 
@@ -52,7 +52,8 @@ export async function connected<T>(needs: CassandraNeeds, make: (ring: Ring) => 
   const ring = await connect(needs)
   needs.observer.ringJoined?.(ring.hosts())
   try {
-    await migrate(ring.everywhere(), await migrations(), pause)
+    if (needs.existing) await mustBeCurrent(ring, needs.keyspace, await migrations())
+    else await migrate(ring.everywhere(), await migrations(), pause)
     await agree(ring.everywhere(), needs)
     return await make(ring)
   } catch (cause) {
@@ -93,7 +94,7 @@ async function connect(needs: CassandraNeeds): Promise<Ring> {
     await using plain = await Ring.connect(options)
     if (needs.existing) await mustBeThere(plain, needs)
     else
-      await plain.command(
+      await plain.define(
         `CREATE KEYSPACE IF NOT EXISTS ${keyspace} WITH replication = {'class': 'NetworkTopologyStrategy', '${datacenter}': ${replication}}`,
       )
     return await Ring.connect(options, keyspace)

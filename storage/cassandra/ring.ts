@@ -51,12 +51,14 @@ export const unavailable = (cause: unknown) =>
 
 export class Ring {
   readonly #client: Client
+  readonly #datacenter: string
   readonly #consistency: number
   readonly #serial: number
 
   readonly #answerMs: number
 
-  private constructor(client: Client, local: boolean, answerMs: number) {
+  private constructor(client: Client, datacenter: string, local: boolean, answerMs: number) {
+    this.#datacenter = datacenter
     this.#answerMs = answerMs
     const { consistencies } = types
     this.#client = client
@@ -92,12 +94,12 @@ export class Ring {
       throw cause
     }
     mend(client)
-    return new Ring(client, consistency === 'local-quorum', answerMs)
+    return new Ring(client, datacenter, consistency === 'local-quorum', answerMs)
   }
 
   /** The same connections, deciding with all datacenters: for what servers of each must agree on. */
   everywhere(): Ring {
-    return new Ring(this.#client, false, this.#answerMs)
+    return new Ring(this.#client, this.#datacenter, false, this.#answerMs)
   }
 
   /** @throws Fault `log-unavailable` */
@@ -162,10 +164,22 @@ export class Ring {
     }
   }
 
-  /** A statement of a schema, which all nodes agree on before it is answered. */
+  /** A statement that is asked once, of one node. */
   async command(query: string): Promise<Row[]> {
     const { rows } = await this.#client.execute(query, [], { prepare: false, readTimeout: SCHEMA_MS })
     return rows as unknown as Row[]
+  }
+
+  /**
+   * A statement of a schema, which all nodes agree on before it is answered. Whoever sends one sends it to the same node, as long
+   * as it is up: made by two at once, a table is two, of which the nodes never agree on one.
+   */
+  async define(statement: string): Promise<void> {
+    const up = this.#client.hosts.values().filter(host => host.isUp())
+    const own = up.filter(({ datacenter }) => datacenter === this.#datacenter)
+    const [host] = own.sort((a, b) => (a.address < b.address ? -1 : 1))
+    const options = { prepare: false, readTimeout: SCHEMA_MS, ...(host && { host }) }
+    await this.#client.execute(statement, [], options)
   }
 
   /** From now on what becomes of the nodes is counted. */

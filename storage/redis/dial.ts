@@ -29,12 +29,15 @@ const access = ({ username, password, tls }: Address): RedisOptions => ({
 })
 
 function sentinel(address: Address & { kind: 'sentinel' }): RedisOptions {
-  const { sentinels, name, database, tls } = address
+  const { sentinels, sentinelPassword, name, database, tls } = address
   return {
     sentinels,
     name,
     db: database,
+    // TLS of what they watch, and their own.
     enableTLSForSentinelMode: tls,
+    ...(tls && { sentinelTLS: {} }),
+    ...(sentinelPassword !== undefined && { sentinelPassword }),
     failoverDetector: true,
     sentinelMaxConnections: 3,
     sentinelCommandTimeout: PATIENCE_MS,

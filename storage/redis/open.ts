@@ -6,12 +6,16 @@ import { Commands } from './commands.ts'
 import { type Counters, redisCounters } from './counters.ts'
 import { RedisLeases } from './leases.ts'
 import { Outages, type Told } from './trouble.ts'
-import { parseAddress, shown } from './url.ts'
+import { type Address, parseAddress, shown } from './url.ts'
 
-export interface RedisOptions {
+export interface RedisAccess {
   url: string
   /** A file with the password, in place of one in the URL; a newline at its end does not count. */
   passwordFile?: string | undefined
+  /** A file with that of the Sentinels, where they have one. */
+  sentinelPasswordFile?: string | undefined
+}
+export interface RedisOptions extends RedisAccess {
   /** The name of this node, another for each. */
   node: string
   /** Before every key and channel. */
@@ -49,7 +53,7 @@ export async function openRedis(options: RedisOptions): Promise<RedisCluster> {
   const { node, prefix = PREFIX } = options
   const outages = new Outages(options.tell)
   const tell = (told: Told) => outages.say(told)
-  const address = parseAddress(options.url, options.passwordFile && (await passwordIn(options.passwordFile)))
+  const address = await addressOf(options)
   const commands = new Commands(address, `im-${asName(node)}`, tell)
   const bus = new RedisBus(address, prefix, node, tell)
   const leases = new RedisLeases(commands, prefix, node, options.lifeMs)
@@ -80,11 +84,17 @@ export async function openRedis(options: RedisOptions): Promise<RedisCluster> {
 const asName = (node: string) => node.replace(/[^\w.-]/g, '_')
 
 /** @throws Error, one sentence without secrets */
-export async function passwordIn(file: string): Promise<string> {
+export async function addressOf({ url, passwordFile, sentinelPasswordFile }: RedisAccess): Promise<Address> {
+  const address = parseAddress(url, passwordFile && (await passwordIn(passwordFile)))
+  if (address.kind !== 'sentinel' || !sentinelPasswordFile) return address
+  return { ...address, sentinelPassword: await passwordIn(sentinelPasswordFile, 'the Sentinels') }
+}
+
+async function passwordIn(file: string, whose = 'Redis'): Promise<string> {
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw new Error(`The file with the password of Redis cannot be read: ${error.code}.`)
+    throw new Error(`The file with the password of ${whose} cannot be read: ${error.code}.`)
   })
   const password = text.replace(/\r?\n$/, '')
-  if (password === '') throw new Error('The file with the password of Redis is empty.')
+  if (password === '') throw new Error(`The file with the password of ${whose} is empty.`)
   return password
 }

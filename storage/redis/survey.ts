@@ -1,7 +1,7 @@
 /** What there is to say of a cluster's Redis before a server starts. Changes nothing. */
 import { dialOnce } from './dial.ts'
-import { passwordIn } from './open.ts'
-import { type Address, type HostPort, parseAddress, shown } from './url.ts'
+import { addressOf, type RedisAccess } from './open.ts'
+import { type Address, type HostPort, shown } from './url.ts'
 
 export interface RedisSurvey {
   /** Where it is, without secrets. */
@@ -16,8 +16,8 @@ export interface RedisSurvey {
 }
 
 /** @throws Error, one sentence without secrets */
-export async function surveyRedis(url: string, passwordFile: string | undefined): Promise<RedisSurvey> {
-  const address = parseAddress(url, passwordFile && (await passwordIn(passwordFile)))
+export async function surveyRedis(access: RedisAccess): Promise<RedisSurvey> {
+  const address = await addressOf(access)
   if (address.kind !== 'cluster') return asked(address)
   let failed: unknown
   for (const seed of address.seeds) {

@@ -10,7 +10,7 @@ export type Address = {
   password?: string
 } & (
   | ({ kind: 'alone'; database: number } & HostPort)
-  | { kind: 'sentinel'; sentinels: HostPort[]; name: string; database: number }
+  | { kind: 'sentinel'; sentinels: HostPort[]; sentinelPassword?: string; name: string; database: number }
   | { kind: 'cluster'; seeds: HostPort[] }
 )
 

@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { channelsOf } from './bus.ts'
 import { dialOnce } from './dial.ts'
 import { frameOf } from './frame.ts'
-import { passwordIn } from './open.ts'
-import { parseAddress, shown } from './url.ts'
+import { addressOf, type RedisAccess } from './open.ts'
+import { shown } from './url.ts'
 
 export interface Word {
   channel: string
@@ -12,8 +12,8 @@ export interface Word {
 }
 
 /** All are told, or none may have been. @throws Error, one sentence without secrets */
-export async function sayOnce(url: string, passwordFile: string | undefined, words: readonly Word[]): Promise<void> {
-  const address = parseAddress(url, passwordFile && (await passwordIn(passwordFile)))
+export async function sayOnce(access: RedisAccess, words: readonly Word[]): Promise<void> {
+  const address = await addressOf(access)
   const redis = dialOnce(address, 'im-word')
   // What the client rejects with says less.
   let why: string | undefined

@@ -8,10 +8,10 @@ import { Ring } from '../../../storage/cassandra/ring.ts'
 
 const [host = '', keyspace = '', seconds] = process.argv.slice(2)
 const ring = await Ring.connect({ hosts: [host], datacenter: 'datacenter1', consistency: 'local-quorum' }, keyspace)
-const command = ring.command.bind(ring)
-ring.command = async query => {
+const define = ring.define.bind(ring)
+ring.define = async query => {
   process.stdout.write(`${query.replaceAll('\n', ' ')}\n`)
-  return command(query)
+  return define(query)
 }
 await migrate(ring, await migrations(), ms => pause(ms), Number(seconds))
 await ring[Symbol.asyncDispose]()
