@@ -115,7 +115,8 @@ class Lock {
     const insert = `INSERT INTO migration_lock (id, holder) VALUES (1, ?) IF NOT EXISTS USING TTL ${this.#seconds}`
     for (let waited = 0; ; waited += RETRY_MS) {
       const { outcome } = await this.#ring.compareAndSet([[insert, [this.#holder]]])
-      if (outcome === 'applied' || (await this.#isMine())) return
+      // Nodes that have just begun, asked by all servers at once, may be late: it is asked again.
+      if (outcome === 'applied' || (await this.#isMine().catch(() => false))) return
       if (waited >= WAIT_MS) throw new CannotOpen('Another node has been changing the schema for two minutes.')
       await pause(RETRY_MS)
     }

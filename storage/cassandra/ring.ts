@@ -172,14 +172,15 @@ export class Ring {
 
   /**
    * A statement of a schema, which all nodes agree on before it is answered. Whoever sends one sends it to the same node, as long
-   * as it is up: made by two at once, a table is two, of which the nodes never agree on one.
+   * as it is up: two that make the same table at once may make two of it. Resolves to the node that has carried it out.
    */
-  async define(statement: string): Promise<void> {
+  async define(statement: string): Promise<string> {
     const up = this.#client.hosts.values().filter(host => host.isUp())
     const own = up.filter(({ datacenter }) => datacenter === this.#datacenter)
     const [host] = own.sort((a, b) => (a.address < b.address ? -1 : 1))
     const options = { prepare: false, readTimeout: SCHEMA_MS, ...(host && { host }) }
-    await this.#client.execute(statement, [], options)
+    const { info } = await this.#client.execute(statement, [], options)
+    return info.queriedHost
   }
 
   /** From now on what becomes of the nodes is counted. */
