@@ -16,7 +16,8 @@ const words = process.argv.slice(2)
 /** What is promised of one server is asked of two as well, where there is a Cassandra; the rest of it are the faults. */
 const ON_TWO_NODES = new Set([
   ...['sessions', 'membership', 'deduplication', 'stock-clients', 'access', 'malformed'],
-  ...['offline', 'window', 'slow-reader', 'idempotency'],
+  ...['offline', 'window', 'slow-reader', 'idempotency', 'broker-wills', 'conversations', 'receipts'],
+  ...['sdk', 'sdk-inbox', 'sdk-outbox', 'sdk-offline'],
 ])
 /** There, as every message goes through Cassandra; who sets them says how large. */
 const SMALLER = { CONVERSATIONS: '60', SLOW_TEXTS: '5000', SLOW_LARGE: '500' }
