@@ -1,5 +1,5 @@
 /** The driver as this engine uses it: prepared statements, conditional batches, bounded reads at once, errors as faults. */
-import { auth, Client, errors, policies, types } from 'cassandra-driver'
+import { auth, Client, errors, type Host, policies, types } from 'cassandra-driver'
 import { Fault } from '../../protocol/faults.ts'
 import { closeFirst, mend } from './driver.ts'
 import { type HostFigures, watchHosts } from './hosts.ts'
@@ -43,6 +43,8 @@ const HEARTBEAT = 6
 const PATIENCE_MS = 2_000
 const PAUSE_MS = 50
 const SCHEMA_MS = 60_000
+/** For the nodes to be of one schema; one that is down may be of another. */
+const AGREE_MS = 5_000
 const CQL_PORT = 9042
 
 /** The cause stays in the server's log. */
@@ -54,7 +56,6 @@ export class Ring {
   readonly #datacenter: string
   readonly #consistency: number
   readonly #serial: number
-
   readonly #answerMs: number
 
   private constructor(client: Client, datacenter: string, local: boolean, answerMs: number) {
@@ -175,12 +176,27 @@ export class Ring {
    * as it is up: two that make the same table at once may make two of it. Resolves to the node that has carried it out.
    */
   async define(statement: string): Promise<string> {
-    const up = this.#client.hosts.values().filter(host => host.isUp())
-    const own = up.filter(({ datacenter }) => datacenter === this.#datacenter)
-    const [host] = own.sort((a, b) => (a.address < b.address ? -1 : 1))
+    const [host] = this.#own().sort((a, b) => (a.address < b.address ? -1 : 1))
     const options = { prepare: false, readTimeout: SCHEMA_MS, ...(host && { host }) }
     const { info } = await this.#client.execute(statement, [], options)
+    // The driver waits for that only where something was made, not where another made it just now.
+    for (let waited = 0; waited < AGREE_MS && !(await this.#isAgreed()); waited += PAUSE_MS)
+      await new Promise(resolve => setTimeout(resolve, PAUSE_MS))
     return info.queriedHost
+  }
+
+  /** Nodes here that are up. */
+  #own(): Host[] {
+    return this.#client.hosts.values().filter(host => host.isUp() && host.datacenter === this.#datacenter)
+  }
+
+  /** Whether they are of one schema, as each says itself: of others it knows by gossip, a second late. */
+  async #isAgreed(): Promise<boolean> {
+    const query = 'SELECT schema_version FROM system.local'
+    const ask = (host: Host) => this.#client.execute(query, [], { prepare: false, host })
+    const asked = await Promise.allSettled(this.#own().map(ask))
+    const said = asked.flatMap(one => (one.status === 'fulfilled' ? String(one.value.rows[0]?.schema_version) : []))
+    return new Set(said).size <= 1
   }
 
   /** From now on what becomes of the nodes is counted. */
